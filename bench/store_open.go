@@ -4,9 +4,15 @@ package main
 
 import (
 	"context"
-	"errors"
+
+	"teahouse/db"
 )
 
+// openStore opens the store as the program does, with full durability.
 func openStore(ctx context.Context, dir string) (appender, func() error, error) {
-	return nil, nil, errors.New("not yet")
+	s, err := db.Open(ctx, db.Options{Dir: dir, Durability: "full"})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
 }
