@@ -1,0 +1,254 @@
+package chat
+
+import (
+	"context"
+	"sort"
+	"time"
+)
+
+// Catching up and slow readers are one thing: a subscription that is not live
+// is behind, and its client's catch-up goroutine serves it from the log, page
+// by page, as fast as the socket takes it. Under the topic's lock it looks
+// whether the head has been reached; then the subscription is live. So there
+// is no buffer of what comes meanwhile, no merge, no duplicate and no gap.
+
+// catchUp begins to serve a subscription from the log. Its topic's lock may be
+// held.
+func (c *Client) catchUp(s *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	c.hub.stats.behind.Add(1)
+	s.checked = false
+	c.behind = append(c.behind, s)
+	if !c.catching {
+		c.catching = true
+		c.since = time.Now()
+		go c.runCatchUp()
+	}
+}
+
+// runCatchUp serves the topics that are behind in turn, a page each.
+func (c *Client) runCatchUp() {
+	for {
+		c.mu.Lock()
+		if c.gone {
+			c.hub.stats.behind.Add(-int64(len(c.behind)))
+			c.behind = nil
+		}
+		if len(c.behind) == 0 {
+			c.behind, c.catching = nil, false
+			for key := range c.own {
+				if key != c.inFlight {
+					delete(c.own, key)
+				}
+			}
+			c.mu.Unlock()
+			return
+		}
+		s := c.behind[0]
+		c.behind = c.behind[1:]
+		late := time.Since(c.since) > c.hub.opts.BehindMax
+		c.mu.Unlock()
+		done := true
+		if !c.out.waitRoom() {
+			// The connection is closing; what is left it gets when it is back.
+		} else if late {
+			c.hub.stats.slow.Add(1)
+			c.close(Errorf(CodeSlow, "this connection reads too slowly; come back with your position"))
+		} else if d, err := c.replayPage(s); err != nil {
+			if c.hub.ctx.Err() == nil {
+				c.hub.log.Error("replay failed", "topic", s.topic.name, "session", c.session, "err", err)
+				c.close(Errorf(CodeStorage, "the log could not be read; come back with your position"))
+			}
+		} else {
+			done = d
+		}
+		if done {
+			c.hub.stats.behind.Add(-1)
+			continue
+		}
+		c.mu.Lock()
+		c.behind = append(c.behind, s)
+		c.mu.Unlock()
+	}
+}
+
+// replayPage queues the next page of a subscription. done means that it is
+// live or has ended.
+func (c *Client) replayPage(s *subscription) (done bool, err error) {
+	h, t := c.hub, s.topic
+	if !s.checked {
+		if err := c.checkPosition(s); err != nil {
+			return false, err
+		}
+		s.checked = true
+	}
+	// All up to covers is durable, so a read of the log that begins now sees it.
+	covers := h.round.covers.Load()
+	if done, ok := c.replayRecent(s); ok {
+		h.flushNow(c, c.out.claim())
+		return done, nil
+	}
+	after := s.cursor.Load()
+	events, err := h.readLog(func(ctx context.Context) ([]Event, error) {
+		return h.store.Replay(ctx, []string{t.name}, after, h.opts.Page)
+	})
+	if err != nil {
+		return false, err
+	}
+	replayed, bytes, more := 0, 0, len(events) == h.opts.Page
+	for i := range events {
+		if bytes > h.opts.QueueBytes {
+			more = true
+			break
+		}
+		if !c.isOwn(&events[i]) {
+			frame := c.dialect.eventFrame(&events[i])
+			c.out.queue(frame)
+			bytes += len(frame)
+			replayed++
+		}
+		s.cursor.Store(events[i].Seq)
+	}
+	h.stats.replayed.Add(int64(replayed))
+	h.flushNow(c, c.out.claim())
+	if more {
+		return false, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.removed {
+		return true, nil
+	}
+	reached := max(s.cursor.Load(), covers)
+	if t.last > reached {
+		return false, nil
+	}
+	s.cursor.Store(reached)
+	s.live = true
+	return true, nil
+}
+
+// replayRecent serves a subscription from the topic's memory. ok is false if
+// that does not reach back far enough.
+func (c *Client) replayRecent(s *subscription) (done, ok bool) {
+	t := s.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.removed {
+		return true, true
+	}
+	cursor := s.cursor.Load()
+	if cursor < t.recentFrom {
+		return false, false
+	}
+	i := sort.Search(len(t.recent), func(i int) bool { return t.recent[i].event.Seq > cursor })
+	page := t.recent[i:]
+	bytes := 0
+	for n := range page {
+		if bytes += len(page[n].event.Body); n == c.hub.opts.Page || bytes > c.hub.opts.QueueBytes && n > 0 {
+			page = page[:n]
+			break
+		}
+	}
+	if len(page) > 0 {
+		c.out.queue(c.joinRecent(t, page))
+		c.hub.stats.replayed.Add(int64(len(page)))
+		s.cursor.Store(page[len(page)-1].event.Seq)
+	}
+	if i+len(page) < len(t.recent) {
+		return false, true
+	}
+	s.cursor.Store(max(s.cursor.Load(), t.last))
+	s.live = true
+	return true, true
+}
+
+// joinRecent returns the entries' frames in one piece. Many who come back at
+// once ask for the same ones, so the last answer is kept. The caller holds
+// t.mu.
+func (c *Client) joinRecent(t *topic, page []recentEvent) []byte {
+	d := c.dialect
+	key := joinedKey{d.number, page[0].event.Seq, page[len(page)-1].event.Seq}
+	mine := false
+	c.mu.Lock()
+	mine = len(c.own) > 0
+	c.mu.Unlock()
+	if !mine && t.joinedKey == key && t.joined != nil {
+		return t.joined
+	}
+	size := 0
+	for i := range page {
+		size += len(page[i].frame(d))
+	}
+	joined := make([]byte, 0, size)
+	for i := range page {
+		if !mine || !c.isOwn(&page[i].event) {
+			joined = append(joined, page[i].frame(d)...)
+		}
+	}
+	if !mine {
+		t.joinedKey, t.joined = key, joined
+	}
+	return joined
+}
+
+// checkPosition finds out whether a position joins on to the log. If it does
+// not, a reset is told and the replay begins at the newest page.
+func (c *Client) checkPosition(s *subscription) error {
+	h, t := c.hub, s.topic
+	after := s.cursor.Load()
+	if s.reset == "" {
+		t.mu.Lock()
+		inMemory := after >= t.recentFrom && len(t.recent) <= h.opts.ReplayMax
+		t.mu.Unlock()
+		if inMemory {
+			return nil
+		}
+		var b Backlog
+		_, err := h.readLog(func(ctx context.Context) (_ []Event, err error) {
+			b, err = h.store.Backlog(ctx, t.name, after, h.opts.ReplayMax)
+			return nil, err
+		})
+		switch {
+		case err != nil:
+			return err
+		case b.Pruned:
+			s.reset = ResetRetention
+		case b.Events > h.opts.ReplayMax:
+			s.reset = ResetLimit
+		default:
+			return nil
+		}
+	}
+	covers := h.round.covers.Load()
+	newest, err := h.readLog(func(ctx context.Context) ([]Event, error) {
+		return h.store.Before(ctx, t.name, 0, h.opts.Page)
+	})
+	if err != nil {
+		return err
+	}
+	from := covers
+	if len(newest) > 0 {
+		from = newest[0].Seq - 1
+	}
+	h.stats.resets.Add(1)
+	c.out.queue(c.dialect.replyFrame(&Reply{Op: ReplyReset, Topic: t.name, Reason: s.reset, After: from}))
+	s.cursor.Store(from)
+	s.reset = ""
+	return nil
+}
+
+// readLog runs one read of the log within the bound on how many run at once.
+func (h *Hub) readLog(read func(context.Context) ([]Event, error)) ([]Event, error) {
+	select {
+	case h.replays <- struct{}{}:
+	case <-h.ctx.Done():
+		return nil, h.ctx.Err()
+	}
+	defer func() { <-h.replays }()
+	return read(h.ctx)
+}

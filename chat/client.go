@@ -1,0 +1,219 @@
+package chat
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+)
+
+// Client is one connection. Its read loop (read.go) decodes and carries out
+// commands one by one; the hub and the catch-up queue frames to its outbox.
+type Client struct {
+	hub     *Hub
+	dialect *dialect
+	conn    *websocket.Conn // reads only: all writes go through out
+	out     outbox
+	auth    Authenticator
+	addr    string
+	agent   string
+	opened  int64 // ms since 1970 UTC
+
+	// Set by hello, before the client is in the hub's maps; never changed.
+	session string
+	user    string
+	device  string
+	expires int64 // seconds since 1970 UTC when its token runs out, 0 never
+	base    int64 // the Seq after which it has seen nothing of its inbox and talks
+	foreign bool  // its position was of another log
+
+	hello atomic.Bool
+	seen  atomic.Int64 // the hub's clock when something last came from it
+
+	// For the wheel's goroutine only.
+	pinged int64
+	// For the hub's own goroutine only: it sent an event of this very batch.
+	sentNow bool
+
+	mu       sync.Mutex // after topic.mu, before outbox.mu
+	subs     []*subscription
+	behind   []*subscription
+	catching bool
+	gone     bool
+	reason   Code
+	since    time.Time       // when it fell behind
+	own      map[string]bool // keys of events that it sent and that a replay must not bring back; see sending
+	inFlight string
+
+	limiter *rate.Limiter // the read loop's
+	signals *rate.Limiter
+	wrong   int // bad frames so far; the read loop's
+}
+
+// sub returns the subscription to a topic, or nil.
+func (c *Client) sub(topic string) *subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subLocked(topic)
+}
+
+func (c *Client) subLocked(topic string) *subscription {
+	for _, s := range c.subs {
+		if s.topic.name == topic {
+			return s
+		}
+	}
+	return nil
+}
+
+// start says where a subscription begins.
+type start struct {
+	after int64
+	live  bool   // from now on, without a replay; where no joined is told that says what now is, only if after is now
+	reset string // the position does not join on: why
+}
+
+// follow subscribes the client to a topic, after what it followed of it before
+// has ended. When it returns, joined has been queued (with head and online
+// filled in) and the replay comes after it. It reports false if the client is
+// gone.
+func (c *Client) follow(name string, at start, joined *Reply) (dirty []*Client, ok bool) {
+	if old := c.sub(name); old != nil {
+		dirty = c.unfollow(old)
+	}
+	for {
+		t := c.hub.topicFor(name)
+		s := &subscription{client: c, topic: t, index: -1, reset: at.reset}
+		s.cursor.Store(at.after)
+		c.mu.Lock()
+		if c.gone || c.subLocked(name) != nil {
+			c.mu.Unlock()
+			return dirty, false
+		}
+		c.subs = append(c.subs, s)
+		c.mu.Unlock()
+		told, ok := t.attach(c.hub, s, at.live, joined)
+		if ok {
+			return append(dirty, told...), true
+		}
+		c.drop(s)
+	}
+}
+
+// unfollow ends a subscription.
+func (c *Client) unfollow(s *subscription) (dirty []*Client) {
+	dirty = s.topic.detach(c.hub, s)
+	c.drop(s)
+	return dirty
+}
+
+func (c *Client) drop(s *subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, x := range c.subs {
+		if x == s {
+			c.subs = append(c.subs[:i], c.subs[i+1:]...)
+			return
+		}
+	}
+}
+
+// followTalk makes sure that the members who are online follow a talk: like
+// the inbox it needs no asking. Whoever is attached here begins behind, at the
+// position of its hello, so nothing of the talk is missed.
+func (h *Hub) followTalk(topic string) {
+	a, b, ok := TalkMembers(topic)
+	if !ok {
+		return
+	}
+	h.mu.RLock()
+	members := append([]*Client(nil), h.byUser[a]...)
+	if a != b {
+		members = append(members, h.byUser[b]...)
+	}
+	h.mu.RUnlock()
+	for _, c := range members {
+		if c.hello.Load() && c.sub(topic) == nil {
+			dirty, _ := c.follow(topic, start{after: c.base}, nil)
+			h.round.dirty = append(h.round.dirty, dirty...)
+		}
+	}
+}
+
+// sending notes the key of an event that is about to be appended: when its
+// topic is behind, the replay may meet the event before or after the ack is
+// told, and must leave it out. sent forgets the key again.
+func (c *Client) sending(topic, key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight = topic + "\x00" + key
+	if c.own == nil {
+		c.own = make(map[string]bool, 1)
+	}
+	c.own[c.inFlight] = true
+}
+
+func (c *Client) sent(topic, key string, forget bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if forget || !c.catching {
+		delete(c.own, topic+"\x00"+key)
+	}
+	c.inFlight = ""
+}
+
+// isOwn reports whether a replayed event is one that this connection sent.
+func (c *Client) isOwn(e *Event) bool {
+	if e.From != c.user || e.Key == "" {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.own[e.Topic+"\x00"+e.Key]
+}
+
+func (c *Client) ackFrame(id []byte, e *Event) []byte {
+	return c.dialect.replyFrame(&Reply{Op: ReplyAck, ID: id, Topic: e.Topic, Key: e.Key, Seq: e.Seq, At: e.At})
+}
+
+// reply queues a reply and writes it if nobody else is writing.
+func (c *Client) reply(r *Reply) {
+	c.hub.flushNow(c, c.out.push(c.dialect.replyFrame(r)))
+}
+
+// close tells the client why and closes the connection. A second call does
+// nothing.
+func (c *Client) close(err *Error) {
+	c.mu.Lock()
+	if c.reason == "" {
+		c.reason = err.Code
+	}
+	c.mu.Unlock()
+	frame := closeFrame(err.Code.Verdict().Close, err.Message)
+	c.hub.flushNow(c, c.out.finish(frame, c.hub.opts.CloseWait))
+}
+
+// writers lends writers to goroutines that flush now and then.
+var writers = sync.Pool{New: func() any { return newWriter() }}
+
+// flushNow writes what a client has queued, if flush is set.
+func (h *Hub) flushNow(c *Client, flush bool) {
+	if flush {
+		w := writers.Get().(*writer)
+		c.out.flush(w)
+		writers.Put(w)
+	}
+}
+
+func (h *Hub) flushAll(dirty []*Client) {
+	if len(dirty) == 0 {
+		return
+	}
+	w := writers.Get().(*writer)
+	for _, c := range dirty {
+		c.out.flush(w)
+	}
+	writers.Put(w)
+}

@@ -1,0 +1,109 @@
+package chat
+
+import "encoding/json"
+
+// Op says what a client asks for.
+type Op uint8
+
+// What a client can ask for. OpNone is a frame that asks for nothing: a sign
+// of life.
+const (
+	OpNone Op = iota
+	OpHello
+	OpJoin
+	OpLeave
+	OpSend
+	OpHistory
+	OpPresence
+	OpSignal
+	OpPing
+)
+
+// Command is one decoded frame of a client: what it asks for, and the fields
+// that this needs. A Decode copies what it keeps: the frame's memory is used
+// again.
+type Command struct {
+	Op       Op
+	ID       json.RawMessage // the client's own id of the request, a JSON number or string echoed as it came; nil if it gave none
+	User     string          // hello
+	Token    string          // hello
+	Device   string          // hello
+	Position *Position       // hello, when it comes back
+	Topic    string
+	Epoch    string          // join: the log that After speaks of; "" means the one of the hello
+	After    *int64          // join: replay what follows this Seq
+	Recent   int             // join: replay the newest so many
+	Key      string          // send
+	Kind     string          // send
+	Body     json.RawMessage // send, signal
+	Before   int64           // history
+	Limit    int             // history
+}
+
+// ReplyOp says what the server tells.
+type ReplyOp uint8
+
+// What the server tells, beside events.
+const (
+	ReplyWelcome ReplyOp = iota + 1
+	ReplyJoined
+	ReplyLeft
+	ReplyAck
+	ReplyHistory
+	ReplyPresence
+	ReplySignal
+	ReplyOnline
+	ReplyReset
+	ReplyPong
+	ReplyError
+)
+
+// Why a client's position does not join on to what follows.
+const (
+	ResetEpoch     = "epoch"     // the position is of another log
+	ResetRetention = "retention" // what followed it was removed
+	ResetLimit     = "limit"     // too much follows it
+)
+
+// Reply is what the server tells one client, or all of a topic, beside events.
+type Reply struct {
+	Op       ReplyOp
+	ID       json.RawMessage // of the request that it answers
+	Topic    string
+	User     string // welcome, online
+	Session  string // welcome
+	Position Position
+	PingMS   int64 // welcome: the server pings at least this often
+	Limits   *Limits
+	Head     int64    // joined: every event up to this Seq is old news or follows in the replay
+	Count    int      // joined: how many users are online in the topic
+	Online   bool     // online
+	Key      string   // ack
+	Seq      int64    // ack
+	At       int64    // ack, ms since 1970 UTC
+	From     string   // signal
+	Body     []byte   // signal
+	Events   []Event  // history, oldest first
+	More     bool     // history: older ones exist; presence: not all are named
+	Users    []string // presence, sorted
+	Reason   string   // reset
+	After    int64    // reset: the page that follows begins after this Seq
+	Err      *Error   // error
+}
+
+// Dialect is one wire protocol: a pair of pure functions. It keeps no state
+// and knows no connection; equal names mean equal frames, so that the hub
+// encodes an event once for each name, whatever the number of clients.
+type Dialect interface {
+	// Name identifies the encoding, for example "native".
+	Name() string
+	// Decode reads one text frame. An error is an *Error that is told to the
+	// client.
+	Decode(frame []byte) (Command, error)
+	// AppendEvent appends the frame's text for an event, or nothing where
+	// the dialect does not show it.
+	AppendEvent(dst []byte, e *Event) []byte
+	// AppendReply appends the frame's text for a reply, or nothing where the
+	// dialect does not show it.
+	AppendReply(dst []byte, r *Reply) []byte
+}

@@ -1,0 +1,161 @@
+package chat
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"strings"
+	"time"
+)
+
+// Identity is who a client proved to be.
+type Identity struct {
+	User    string
+	Expires time.Time // when the proof runs out; zero means never
+}
+
+// Authenticator decides who a client is, from the name that it gives itself
+// and its token. An error is an *Error that is told to it.
+type Authenticator func(ctx context.Context, user, token string) (Identity, error)
+
+// Open lets clients name themselves; who does not gets a guest's name.
+func Open(_ context.Context, user, _ string) (Identity, error) {
+	if user == "" {
+		user = "guest-" + strings.ToLower(randomID()[:6])
+	}
+	return Identity{User: user}, nil
+}
+
+// randomID returns 26 characters with 128 bits of randomness.
+func randomID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
+}
+
+// maxDevice bounds what a device calls itself, in bytes.
+const maxDevice = 64
+
+func (c *Client) doHello(cmd *Command) error {
+	if c.hello.Load() {
+		return Errorf(CodeBadFrame, "hello was said already")
+	}
+	who, err := c.auth(c.hub.ctx, cmd.User, cmd.Token)
+	if err != nil {
+		return &fatalError{AsError(err)}
+	}
+	if err := c.hub.opts.Limits.CheckUser(who.User); err != nil {
+		return &fatalError{AsError(err)}
+	}
+	if len(cmd.Device) > maxDevice {
+		return &fatalError{Errorf(CodeBadFrame, "the device is %d bytes long; at most %d are allowed", len(cmd.Device), maxDevice)}
+	}
+	h := c.hub
+	c.user, c.device, c.session = who.User, cmd.Device, randomID()
+	if !who.Expires.IsZero() {
+		c.expires = who.Expires.Unix()
+	}
+	head := h.round.covers.Load()
+	c.base = head
+	inbox := start{after: head, live: true}
+	if p := cmd.Position; p != nil {
+		c.foreign = p.Epoch != "" && p.Epoch != h.epoch
+		inbox = c.begin(p.Seq, p.Epoch, Inbox(c.user))
+		if inbox.reset == "" {
+			c.base = inbox.after
+		}
+	}
+	if !h.enter(c) {
+		return &fatalError{goingAway(0)}
+	}
+	limits := h.opts.Limits
+	c.reply(&Reply{
+		Op: ReplyWelcome, ID: cmd.ID, User: c.user, Session: c.session,
+		Position: Position{h.epoch, head},
+		PingMS:   (h.opts.PingEvery + time.Second).Milliseconds(), Limits: &limits,
+	})
+	c.hello.Store(true)
+	dirty, _ := c.follow(Inbox(c.user), inbox, nil)
+	// Until now Hub.followTalk passed this client by: the welcome comes first.
+	if cmd.Position != nil && inbox.reset == "" || h.round.covers.Load() != head {
+		more, err := c.followMissedTalks()
+		if err != nil {
+			return &fatalError{AsError(h.logged(err))}
+		}
+		dirty = append(dirty, more...)
+	}
+	h.flushAll(dirty)
+	return nil
+}
+
+// followMissedTalks replays the talks in which something was said since the
+// client's position. All others it follows when something is said in them
+// (Hub.followTalk).
+func (c *Client) followMissedTalks() (dirty []*Client, err error) {
+	var talks []string
+	_, err = c.hub.readLog(func(ctx context.Context) (_ []Event, err error) {
+		talks, err = c.hub.store.Talks(ctx, c.user, c.base)
+		return nil, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range talks {
+		if c.sub(name) == nil {
+			more, _ := c.follow(name, start{after: c.base}, nil)
+			dirty = append(dirty, more...)
+		}
+	}
+	return dirty, nil
+}
+
+// enter puts a client that said hello into the hub's maps. It reports false
+// while the hub stops.
+func (h *Hub) enter(c *Client) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.commands.closed() {
+		return false
+	}
+	h.clients[c.session] = c
+	h.byUser[c.user] = append(h.byUser[c.user], c)
+	h.stats.sessions.Add(1)
+	h.rec.note(c, false)
+	return true
+}
+
+// leave ends a client: it follows nothing, is in no map, and its session is
+// recorded as ended. The read loop calls it last.
+func (c *Client) leave() {
+	c.out.fail()
+	h := c.hub
+	c.mu.Lock()
+	c.gone = true
+	subs := append([]*subscription(nil), c.subs...)
+	c.mu.Unlock()
+	var dirty []*Client
+	for _, s := range subs {
+		dirty = append(dirty, s.topic.detach(h, s)...)
+	}
+	h.flushAll(dirty)
+	h.mu.Lock()
+	delete(h.conns, c)
+	if c.hello.Load() {
+		delete(h.clients, c.session)
+		peers := h.byUser[c.user]
+		for i, x := range peers {
+			if x == c {
+				peers = append(peers[:i:i], peers[i+1:]...)
+				break
+			}
+		}
+		if len(peers) == 0 {
+			delete(h.byUser, c.user)
+		} else {
+			h.byUser[c.user] = peers
+		}
+		h.rec.note(c, true)
+	}
+	h.mu.Unlock()
+	h.open.Done()
+}

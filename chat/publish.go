@@ -1,0 +1,138 @@
+package chat
+
+import (
+	"context"
+	"sync"
+)
+
+// Delivery says what became of one published event.
+type Delivery struct {
+	Event     Event
+	Online    int  // to how many live connections it was handed; 0 for a duplicate
+	Duplicate bool // the same (Topic, From, Key) was in the log already: Event is the first one
+}
+
+// publishCall waits until the hub has told all events of one Publish.
+type publishCall struct {
+	mu     sync.Mutex
+	left   int
+	online []int
+	done   chan struct{}
+}
+
+func (p *publishCall) told(index, online int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.online[index] = online
+	if p.left--; p.left == 0 {
+		close(p.done)
+	}
+}
+
+// Publish appends events on behalf of the house or of a backend and returns
+// when they are durable and have been handed to the live connections. Kinds
+// are not restricted. An error is an *Error and means that nothing was stored.
+func (h *Hub) Publish(ctx context.Context, events []Event) ([]Delivery, error) {
+	if err := h.Ready(); err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	events = append([]Event(nil), events...)
+	call := &publishCall{online: make([]int, len(events)), done: make(chan struct{})}
+	for i := range events {
+		if err := h.opts.Limits.CheckEvent(&events[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.commands.enter(); err != nil {
+		return nil, err
+	}
+	defer h.commands.leave()
+	for i := range events {
+		events[i].Origin = h.origins.add(&origin{call: call, index: i})
+	}
+	// Guard against "all told" before the duplicates are known.
+	call.left = len(events) + 1
+	stored, err := h.store.Append(ctx, events...)
+	if err != nil {
+		for i := range events {
+			h.origins.take(events[i].Origin)
+		}
+		h.stats.failures.Add(1)
+		return nil, h.logged(err)
+	}
+	out := make([]Delivery, len(events))
+	call.mu.Lock()
+	call.left--
+	for i := range stored {
+		out[i] = Delivery{Event: stored[i], Duplicate: stored[i].Origin == 0}
+		if out[i].Duplicate && h.origins.take(events[i].Origin) != nil {
+			call.left--
+		}
+	}
+	if call.left == 0 {
+		close(call.done)
+	}
+	call.mu.Unlock()
+	select {
+	case <-call.done:
+	case <-h.done: // it is stored; nobody is left to hand it to
+	}
+	call.mu.Lock()
+	defer call.mu.Unlock()
+	for i := range out {
+		out[i].Online = call.online[i]
+		out[i].Event.Origin = 0
+	}
+	return out, nil
+}
+
+// commandGate lets commands in until it is shut, and knows when the last one
+// has left.
+type commandGate struct {
+	mu    sync.Mutex
+	shut  bool
+	count int
+	empty chan struct{}
+}
+
+func (g *commandGate) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return goingAway(0)
+	}
+	g.count++
+	return nil
+}
+
+func (g *commandGate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.count--; g.count == 0 && g.shut {
+		close(g.empty)
+	}
+}
+
+func (g *commandGate) closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+// close lets nobody in any more and returns a channel that is closed when all
+// have left.
+func (g *commandGate) close() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.shut {
+		g.shut = true
+		g.empty = make(chan struct{})
+		if g.count == 0 {
+			close(g.empty)
+		}
+	}
+	return g.empty
+}

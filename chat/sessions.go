@@ -1,0 +1,170 @@
+package chat
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// recorder writes sessions to the store a little later than they change, many
+// in one transaction: who is online, since when, and how far each has read.
+// What is lost of it in a crash is repaired by the sweep at the next start;
+// a position that is too old costs a duplicate, never a loss.
+type recorder struct {
+	hub  *Hub
+	mu   sync.Mutex
+	todo map[*Client]bool // true: it has ended
+	wake chan struct{}
+}
+
+// recordDelay collects changes, so that a thousand who connect at once are a
+// few transactions.
+const recordDelay = 100 * time.Millisecond
+
+// recordBatch is how many sessions go into one transaction; more would make
+// chat lines wait behind it.
+const recordBatch = 256
+
+func newRecorder(h *Hub) *recorder {
+	return &recorder{hub: h, todo: make(map[*Client]bool), wake: make(chan struct{}, 1)}
+}
+
+// note has a session written soon.
+func (r *recorder) note(c *Client, ended bool) {
+	r.mu.Lock()
+	r.todo[c] = r.todo[c] || ended
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *recorder) run(ctx context.Context) {
+	touch := time.NewTicker(r.hub.opts.TouchEvery)
+	defer touch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-touch.C:
+			r.noteLively()
+		case <-r.wake:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(recordDelay):
+			}
+			r.write(ctx)
+		}
+	}
+}
+
+// noteLively notes those from whom something came since the last touch.
+func (r *recorder) noteLively() {
+	since := time.Now().Add(-r.hub.opts.TouchEvery).Unix()
+	r.hub.mu.RLock()
+	defer r.hub.mu.RUnlock()
+	for _, c := range r.hub.clients {
+		if c.seen.Load() >= since {
+			r.note(c, false)
+		}
+	}
+}
+
+// write writes all that was noted.
+func (r *recorder) write(ctx context.Context) {
+	r.mu.Lock()
+	todo := r.todo
+	r.todo = make(map[*Client]bool)
+	r.mu.Unlock()
+	now := time.Now().UnixMilli()
+	batch := make([]Session, 0, min(len(todo), recordBatch))
+	save := func() {
+		if len(batch) == 0 {
+			return
+		}
+		if err := r.hub.store.SaveSessions(ctx, batch...); err != nil {
+			r.hub.log.Error("sessions were not recorded", "err", err)
+		}
+		batch = batch[:0]
+	}
+	for c, ended := range todo {
+		s := c.record()
+		if ended {
+			s.Ended = now
+		}
+		if batch = append(batch, s); len(batch) == recordBatch {
+			save()
+		}
+	}
+	save()
+}
+
+// record returns the session as it is now, as online.
+func (c *Client) record() Session {
+	silent := c.hub.now.Load() - c.seen.Load()
+	s := Session{
+		ID: c.session, User: c.user, Device: c.device, Dialect: c.dialect.Name(),
+		Addr: c.addr, Agent: c.agent, Opened: c.opened,
+		LastSeen: max(time.Now().UnixMilli()-silent*1000, c.opened), Epoch: c.hub.epoch,
+		Topics: make(map[string]int64, 2),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Reason = c.reason
+	for _, sub := range c.subs {
+		s.Topics[sub.topic.name] = sub.cursor.Load()
+	}
+	return s
+}
+
+// Sessions lists sessions: those online as they are at this moment, the ended
+// ones from the store.
+func (h *Hub) Sessions(ctx context.Context, q SessionQuery) ([]Session, error) {
+	if q.Limit <= 0 {
+		q.Limit = 1000
+	}
+	var out []Session
+	h.mu.RLock()
+	for _, c := range h.clients {
+		if q.User == "" || q.User == c.user {
+			out = append(out, c.record())
+		}
+	}
+	h.mu.RUnlock()
+	if !q.Online {
+		stored, err := h.store.Sessions(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		live := make(map[string]bool, len(out))
+		for _, s := range out {
+			live[s.ID] = true
+		}
+		for _, s := range stored {
+			if !live[s.ID] {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Session) int { return int(b.Opened - a.Opened) })
+	return out[:min(len(out), q.Limit)], nil
+}
+
+// Kick ends a live session: its client is told not to come back by itself. It
+// reports false if there is no such session here.
+func (h *Hub) Kick(session, reason string) bool {
+	h.mu.RLock()
+	c := h.clients[session]
+	h.mu.RUnlock()
+	if c == nil {
+		return false
+	}
+	if reason == "" {
+		reason = "this session was ended by the operator"
+	}
+	c.close(Errorf(CodeKicked, "%s", reason))
+	return true
+}
