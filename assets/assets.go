@@ -1,0 +1,120 @@
+// Package assets holds the web pages and the JavaScript SDK, embedded, and
+// serves them. There is no build step: a page's files refer to each other as
+// "./chat.js" or "../sdk/teahouse.js", as an editor and Node understand it,
+// and Handler rewrites that to names that carry a hash of the content, so that
+// a browser may keep each file for ever and still never shows an old one.
+package assets
+
+import (
+	"embed"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+//go:embed web sdk/*.js
+var files embed.FS
+
+// The pages, by their path. Each is one HTML file of web/.
+var pages = map[string]string{
+	"/": "index.html",
+}
+
+// contentPolicy allows the page's own files and its own server, nothing
+// inline and no other host. ws: and wss: stand beside 'self' because older
+// browsers do not count a WebSocket of the same host as 'self'.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
+	"connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+
+const (
+	forever = "public, max-age=31536000, immutable"
+	askMe   = "no-cache" // keep it, but ask each time whether it is still the same
+)
+
+// Handler serves the pages, /assets/NAME.HASH.EXT and /sdk/NAME. Everything is
+// hashed, rewritten and compressed here, once. It panics if the embedded files
+// refer to one that is missing, which a test would have seen.
+func Handler() http.Handler {
+	b := newBundle(files)
+	h := make(handler)
+	for path, name := range pages {
+		h[path] = b.page(name).served(askMe, false)
+	}
+	for _, a := range b.assets {
+		h["/assets/"+a.hashed] = a.served(forever, false)
+	}
+	for name, a := range b.sdk {
+		h["/sdk/"+name] = a.served(askMe, true)
+	}
+	return h
+}
+
+// handler answers each path with one ready response.
+type handler map[string]*response
+
+// response is one file as it goes out. anyOrigin lets other sites' pages
+// import it.
+type response struct {
+	plain, zipped []byte
+	mime, etag    string
+	cache         string
+	anyOrigin     bool
+}
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	head := w.Header()
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Referrer-Policy", "same-origin")
+	f := h[r.URL.Path]
+	if f == nil {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		head.Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD work here", http.StatusMethodNotAllowed)
+		return
+	}
+	f.serve(w, r)
+}
+
+func (f *response) serve(w http.ResponseWriter, r *http.Request) {
+	head := w.Header()
+	head.Set("Content-Type", f.mime)
+	head.Set("Cache-Control", f.cache)
+	head.Set("Content-Security-Policy", contentPolicy)
+	head.Set("Vary", "Accept-Encoding")
+	if f.anyOrigin {
+		head.Set("Access-Control-Allow-Origin", "*")
+	}
+	body, etag := f.plain, f.etag
+	if f.zipped != nil && acceptsGzip(r.Header.Values("Accept-Encoding")) {
+		body, etag = f.zipped, f.etag+"-gz"
+		head.Set("Content-Encoding", "gzip")
+	}
+	tag := `"` + etag + `"`
+	head.Set("ETag", tag)
+	if asked := r.Header.Get("If-None-Match"); asked == "*" || strings.Contains(asked, tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	head.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(body) // whoever went away does not want to hear of it
+	}
+}
+
+// acceptsGzip reports whether a client that says so takes gzip.
+func acceptsGzip(values []string) bool {
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			coding, params, _ := strings.Cut(part, ";")
+			if !strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+				continue
+			}
+			q, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
+			return !ok || strings.Trim(q, "0.") != ""
+		}
+	}
+	return false
+}

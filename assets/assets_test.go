@@ -1,0 +1,323 @@
+package assets
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+func get(t *testing.T, h http.Handler, method, target string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func text(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestHandlerAnswers(t *testing.T) {
+	t.Parallel()
+	h := Handler()
+	tests := []struct {
+		method, target string
+		status         int
+		mime, cache    string
+	}{
+		{"GET", "/", 200, "text/html; charset=utf-8", askMe},
+		{"HEAD", "/", 200, "text/html; charset=utf-8", askMe},
+		{"GET", "/?room=x", 200, "text/html; charset=utf-8", askMe},
+		{"GET", "/sdk/teahouse.js", 200, "text/javascript; charset=utf-8", askMe},
+		{"GET", "/index.html", 404, "", ""},
+		{"GET", "/assets/", 404, "", ""},
+		{"GET", "/assets/chat.js", 404, "", ""},
+		{"GET", "/assets/chat.0000000000000000.js", 404, "", ""},
+		{"GET", "/sdk/", 404, "", ""},
+		{"GET", "/sdk/../assets.go", 404, "", ""},
+		{"GET", "//", 404, "", ""},
+		{"POST", "/", 405, "", ""},
+		{"DELETE", "/sdk/teahouse.js", 405, "", ""},
+	}
+	for _, tt := range tests {
+		r := get(t, h, tt.method, tt.target)
+		body := text(t, r)
+		if r.StatusCode != tt.status {
+			t.Errorf("%s %s: status %d, want %d", tt.method, tt.target, r.StatusCode, tt.status)
+		}
+		if got := r.Header.Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s %s: X-Content-Type-Options %q", tt.method, tt.target, got)
+		}
+		if got := r.Header.Get("Referrer-Policy"); got != "same-origin" {
+			t.Errorf("%s %s: Referrer-Policy %q", tt.method, tt.target, got)
+		}
+		if tt.status != 200 {
+			continue
+		}
+		if got := r.Header.Get("Content-Type"); got != tt.mime {
+			t.Errorf("%s %s: Content-Type %q, want %q", tt.method, tt.target, got, tt.mime)
+		}
+		if got := r.Header.Get("Cache-Control"); got != tt.cache {
+			t.Errorf("%s %s: Cache-Control %q, want %q", tt.method, tt.target, got, tt.cache)
+		}
+		if tt.method == "HEAD" && body != "" {
+			t.Errorf("HEAD %s has a body", tt.target)
+		}
+		if r.Header.Get("Content-Length") == "0" || r.Header.Get("Content-Length") == "" {
+			t.Errorf("%s %s: Content-Length %q", tt.method, tt.target, r.Header.Get("Content-Length"))
+		}
+	}
+}
+
+// Everything that the page leads to is there, under a name of its content.
+func TestReferencesResolve(t *testing.T) {
+	t.Parallel()
+	h := Handler()
+	seen := map[string]bool{}
+	ref := regexp.MustCompile(`/assets/[^"'()\s]+`)
+	var visit func(body string)
+	visit = func(body string) {
+		for _, target := range ref.FindAllString(body, -1) {
+			if seen[target] {
+				continue
+			}
+			seen[target] = true
+			r := get(t, h, "GET", target)
+			if r.StatusCode != 200 {
+				t.Errorf("%s: status %d", target, r.StatusCode)
+			}
+			if got := r.Header.Get("Cache-Control"); got != forever {
+				t.Errorf("%s: Cache-Control %q", target, got)
+			}
+			if !regexp.MustCompile(`\.[0-9a-f]{16}\.\w+$`).MatchString(target) {
+				t.Errorf("%s has no hash in its name", target)
+			}
+			visit(text(t, r))
+		}
+	}
+	page := text(t, get(t, h, "GET", "/"))
+	visit(page)
+	b := newBundle(files)
+	if len(seen) != len(b.assets) {
+		t.Errorf("the page leads to %d files, there are %d", len(seen), len(b.assets))
+	}
+	// Every module is fetched at once, not one after the other as imports are read.
+	for name, a := range b.assets {
+		if path.Ext(name) == ".js" && !strings.Contains(page, a.hashed) {
+			t.Errorf("index.html does not preload %s", name)
+		}
+	}
+}
+
+func TestHashFollowsContent(t *testing.T) {
+	t.Parallel()
+	tree := func(deep string) fstest.MapFS {
+		return fstest.MapFS{
+			"web/index.html": {Data: []byte(`<script src="./a.js">`)},
+			"web/a.js":       {Data: []byte(`import './b.js'; import {x} from "../sdk/s.js"`)},
+			"web/b.js":       {Data: []byte(deep)},
+			"web/other.css":  {Data: []byte(`b { color: red }`)},
+			"sdk/s.js":       {Data: []byte(`// import {x} from './s.js'`)},
+		}
+	}
+	one, same, two := newBundle(tree("1")), newBundle(tree("1")), newBundle(tree("2"))
+	for name, a := range one.assets {
+		if same.assets[name].hashed != a.hashed {
+			t.Errorf("%s has another name although nothing changed", name)
+		}
+		changed := two.assets[name].hashed != a.hashed
+		if want := name == "a.js" || name == "b.js"; changed != want {
+			t.Errorf("%s: name changed is %v, want %v", name, changed, want)
+		}
+	}
+	if got, want := string(one.assets["a.js"].body), "import '/assets/"+one.assets["b.js"].hashed+`'; import {x} from "/assets/`+one.assets["s.js"].hashed+`"`; got != want {
+		t.Errorf("a.js became %s, want %s", got, want)
+	}
+	if got := string(one.page("index.html").body); got != `<script src="/assets/`+one.assets["a.js"].hashed+`">` {
+		t.Errorf("index.html became %s", got)
+	}
+	if got := string(one.sdk["s.js"].body); got != `// import {x} from './s.js'` {
+		t.Errorf("the SDK was changed: %s", got)
+	}
+}
+
+func TestBundleRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tree := range map[string]fstest.MapFS{
+		"a missing file": {"web/a.js": {Data: []byte(`import './b.js'`)}, "sdk/s.js": {}},
+		"a circle":       {"web/a.js": {Data: []byte(`import './b.js'`)}, "web/b.js": {Data: []byte(`import './a.js'`)}, "sdk/s.js": {}},
+		"one name twice": {"web/a.js": {}, "sdk/a.js": {}},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s was accepted", name)
+				}
+			}()
+			newBundle(tree)
+		}()
+	}
+}
+
+func TestGzipAndETag(t *testing.T) {
+	t.Parallel()
+	h := Handler()
+	plain := get(t, h, "GET", "/sdk/teahouse.js")
+	body := text(t, plain)
+	if plain.Header.Get("Content-Encoding") != "" {
+		t.Error("compressed without being asked")
+	}
+	zipped := get(t, h, "GET", "/sdk/teahouse.js", "Accept-Encoding", "br, gzip;q=0.8")
+	if got := zipped.Header.Get("Content-Encoding"); got != "gzip" {
+		t.Fatalf("Content-Encoding %q", got)
+	}
+	if zipped.Header.Get("Vary") != "Accept-Encoding" || plain.Header.Get("Vary") != "Accept-Encoding" {
+		t.Error("no Vary: Accept-Encoding")
+	}
+	z, err := gzip.NewReader(zipped.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unzipped, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(unzipped) != body {
+		t.Error("the compressed body is another one")
+	}
+	if get(t, h, "GET", "/", "Accept-Encoding", "gzip;q=0").Header.Get("Content-Encoding") != "" {
+		t.Error("compressed although refused")
+	}
+	tags := []string{plain.Header.Get("ETag"), zipped.Header.Get("ETag")}
+	if tags[0] == tags[1] || !strings.HasPrefix(tags[0], `"`) {
+		t.Errorf("ETags %q", tags)
+	}
+	for i, enc := range []string{"", "gzip"} {
+		again := get(t, h, "GET", "/sdk/teahouse.js", "Accept-Encoding", enc, "If-None-Match", `"x", W/`+tags[i])
+		if again.StatusCode != 304 || text(t, again) != "" || again.Header.Get("ETag") != tags[i] {
+			t.Errorf("If-None-Match with %q: status %d", enc, again.StatusCode)
+		}
+	}
+	if get(t, h, "GET", "/sdk/teahouse.js", "If-None-Match", `"x"`).StatusCode != 200 {
+		t.Error("another ETag was taken for this one")
+	}
+}
+
+func TestSDKMayBeUsedElsewhere(t *testing.T) {
+	t.Parallel()
+	h := Handler()
+	if got := get(t, h, "GET", "/sdk/teahouse.js").Header.Get("Access-Control-Allow-Origin"); got != "*" {
+		t.Errorf("the SDK: Access-Control-Allow-Origin %q", got)
+	}
+	if got := get(t, h, "GET", "/").Header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("the page: Access-Control-Allow-Origin %q", got)
+	}
+}
+
+// The policy allows nothing inline, and the page asks for nothing that it forbids.
+func TestNothingInlineAndNoOtherHost(t *testing.T) {
+	t.Parallel()
+	policy := get(t, Handler(), "GET", "/").Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self' ws: wss:", "frame-ancestors 'self'", "base-uri 'none'", "form-action 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy lacks %s", want)
+		}
+	}
+	if strings.Contains(policy, "unsafe") {
+		t.Errorf("the policy says unsafe: %s", policy)
+	}
+	forbidden := map[string]*regexp.Regexp{
+		"another host": regexp.MustCompile(`(?i)\b(?:https?:|wss?:)?//[a-z0-9-]+\.[a-z]{2,}`),
+		"HTML from text": regexp.MustCompile(
+			`\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|srcdoc|DOMParser|eval\(|new Function)\b`),
+		"an inline script, style or handler": regexp.MustCompile(`(?i)<script(?:>| [^>]*[^"]>)|<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+="`),
+	}
+	namespace := regexp.MustCompile(`http://www\.w3\.org/2000/svg`) // a name, never fetched
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(files, name)
+		body = namespace.ReplaceAll(body, nil)
+		for what, re := range forbidden {
+			if what == "an inline script, style or handler" && path.Ext(name) != ".html" {
+				continue
+			}
+			if m := re.Find(body); m != nil {
+				t.Errorf("%s has %s: %s", name, what, m)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The page is for phones on bad networks, and the SDK for mini-programs with a size limit.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	b := newBundle(files)
+	all := 0
+	for _, a := range b.assets {
+		r := a.served(forever, false)
+		if r.zipped != nil {
+			all += len(r.zipped)
+		} else {
+			all += len(r.plain)
+		}
+	}
+	if all > 60<<10 {
+		t.Errorf("all assets have %d bytes compressed, more than 60 kB", all)
+	}
+	// Without comments and indents: about what a minifier leaves, and a little more.
+	lean := regexp.MustCompile(`(?m)^\s*//.*\n|/\*\*(?s:.*?)\*/|^\s+`).ReplaceAll(b.raw["teahouse.js"], nil)
+	var zipped bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+	if _, err := z.Write(lean); err != nil {
+		t.Fatal(err)
+	}
+	z.Close()
+	t.Logf("all assets: %d bytes; the SDK: %d bytes without comments, both compressed", all, zipped.Len())
+	if zipped.Len() > 6<<10 {
+		t.Errorf("the SDK has %d bytes compressed, more than 6 kB", zipped.Len())
+	}
+}
+
+func TestStartIsQuick(t *testing.T) {
+	t.Parallel()
+	best := time.Hour
+	for range 5 {
+		from := time.Now()
+		Handler()
+		best = min(best, time.Since(from))
+	}
+	t.Logf("Handler took %v", best)
+	if best > 50*time.Millisecond { // a few milliseconds on an idle machine
+		t.Errorf("Handler took %v", best)
+	}
+}
+
+func BenchmarkHandler(b *testing.B) {
+	for b.Loop() {
+		Handler()
+	}
+}

@@ -1,0 +1,151 @@
+package assets
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// asset is one file with its references rewritten.
+type asset struct {
+	name   string // chat.js
+	hashed string // chat.0a1b2c3d4e.js
+	hash   string
+	body   []byte
+}
+
+// bundle is all that is embedded. Names are unique over web/ and sdk/, because
+// they share /assets/.
+type bundle struct {
+	raw    map[string][]byte
+	assets map[string]*asset // what a page may refer to
+	sdk    map[string]*asset // the SDK as it is, under a name that stays
+	open   []string          // the files being rewritten, to notice a circle
+}
+
+func newBundle(files fs.FS) *bundle {
+	b := &bundle{raw: map[string][]byte{}, assets: map[string]*asset{}, sdk: map[string]*asset{}}
+	for _, dir := range []string{"web", "sdk"} {
+		entries, err := fs.ReadDir(files, dir)
+		must(err)
+		for _, e := range entries {
+			body, err := fs.ReadFile(files, dir+"/"+e.Name())
+			must(err)
+			if _, twice := b.raw[e.Name()]; twice {
+				panic("assets: two files are named " + e.Name())
+			}
+			b.raw[e.Name()] = body
+			if dir == "sdk" {
+				b.sdk[e.Name()] = newAsset(e.Name(), body)
+			}
+		}
+	}
+	for name := range b.raw {
+		if path.Ext(name) != ".html" {
+			b.asset(name)
+		}
+	}
+	return b
+}
+
+func newAsset(name string, body []byte) *asset {
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:8])
+	ext := path.Ext(name)
+	return &asset{name: name, hash: hash, hashed: strings.TrimSuffix(name, ext) + "." + hash + ext, body: body}
+}
+
+// page returns an HTML file, rewritten. It has no hashed name of its own.
+func (b *bundle) page(name string) *asset {
+	return newAsset(name, b.rewrite(name))
+}
+
+// asset returns the named file after those it refers to: its own hash covers
+// theirs, so that a change deep down changes every name above it.
+func (b *bundle) asset(name string) *asset {
+	if a := b.assets[name]; a != nil {
+		return a
+	}
+	for _, n := range b.open {
+		if n == name {
+			panic(fmt.Sprintf("assets: the files %v refer to each other in a circle", append(b.open, name)))
+		}
+	}
+	b.open = append(b.open, name)
+	a := newAsset(name, b.rewrite(name))
+	b.open = b.open[:len(b.open)-1]
+	b.assets[name] = a
+	return a
+}
+
+// rewrite gives every quoted "./NAME" and "../sdk/NAME" of a text file its
+// hashed name. In the SDK's comments they are examples and stay.
+func (b *bundle) rewrite(name string) []byte {
+	raw, ok := b.raw[name]
+	if !ok {
+		panic("assets: there is no file " + name)
+	}
+	if b.sdk[name] != nil || !rewritten[path.Ext(name)] {
+		return raw
+	}
+	var out []byte
+	for {
+		i := bytes.IndexAny(raw, `"'(`)
+		if i < 0 {
+			return append(out, raw...)
+		}
+		out, raw = append(out, raw[:i+1]...), raw[i+1:]
+		prefix := 0
+		for _, p := range []string{"./", "../sdk/"} {
+			if bytes.HasPrefix(raw, []byte(p)) {
+				prefix = len(p)
+			}
+		}
+		end := bytes.IndexAny(raw, "\"')\n")
+		if prefix == 0 || end < prefix {
+			continue
+		}
+		out = append(out, "/assets/"+b.asset(string(raw[prefix:end])).hashed...)
+		raw = raw[end:]
+	}
+}
+
+var rewritten = map[string]bool{".html": true, ".css": true, ".js": true, ".webmanifest": true}
+
+var mimes = map[string]string{
+	".html":        "text/html; charset=utf-8",
+	".css":         "text/css; charset=utf-8",
+	".js":          "text/javascript; charset=utf-8",
+	".svg":         "image/svg+xml",
+	".png":         "image/png",
+	".webmanifest": "application/manifest+json",
+}
+
+func (a *asset) served(cache string, anyOrigin bool) *response {
+	mime := mimes[path.Ext(a.name)]
+	if mime == "" {
+		panic("assets: no content type for " + a.name)
+	}
+	r := &response{plain: a.body, mime: mime, etag: a.hash, cache: cache, anyOrigin: anyOrigin}
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, err := z.Write(a.body)
+	must(err)
+	must(z.Close())
+	if zipped.Len() < len(a.body) {
+		r.zipped = zipped.Bytes()
+	}
+	return r
+}
+
+// must is for what can only go wrong if the program was built wrongly.
+func must(err error) {
+	if err != nil {
+		panic("assets: " + err.Error())
+	}
+}

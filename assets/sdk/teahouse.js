@@ -1,0 +1,532 @@
+// Teahouse client: one connection to a Teahouse server, kept alive, nothing lost, nothing twice.
+//
+//   import {connect} from './teahouse.js'
+//   const tea = connect({user: 'alice'})
+//   const lobby = tea.room('lobby')
+//   lobby.on('message', (e) => console.log(e.from, e.body.text))
+//   await lobby.send({text: 'hi'})            // {seq, at}: it is on the server's disk now
+//
+// How it keeps its word:
+// - One socket. Every socket belongs to a `conn`; what arrives for another than the current one is ignored,
+//   and the current one is closed before the next is made.
+// - A place in each topic (`cursor`): the highest event handed to the handlers. Coming back, the client
+//   joins with it, and drops what is at or below it. An ack does not move it: events before it may still
+//   be on their way.
+// - Each send has a random key and stays in the outbox until it is acked, over any number of connections.
+//   The server makes one event of one key. One send of a topic is on its way at a time, so the order holds
+//   even if one of them is refused for a while.
+// - The connection that sent an event gets its ack only, so the ack hands the event to the handlers here.
+//
+// ES2020, no dependency. No UI.
+
+/**
+ * @typedef {{topic: string, seq: number, kind: string, from: string, key: string, body: any, at: number}} TeaEvent
+ * @typedef {{name: 'connecting'|'live'|'waiting'|'closed', delay?: number, at?: number, code?: number,
+ *   error?: string, reason?: string}} State  waiting: `delay` in ms, the next try at time `at`;
+ *   closed: `reason` in words, `code` of the close, `error` the server's code where it gave one
+ * @typedef {{setTimeout: Function, clearTimeout: Function, now: () => number, random: () => number}} Clock
+ * @typedef {object} Options
+ * @property {string} [url] of the server or its WebSocket; default: where the page came from
+ * @property {string} [user]
+ * @property {string} [token] for a server in token mode
+ * @property {(refused: boolean) => string|Promise<string>} [getToken] asked first, and again when a token is refused
+ * @property {string} [device] a name for this device
+ * @property {any} [WebSocket] a class like the browser's
+ * @property {{getItem: Function, setItem: Function}|null} [storage] keeps the inbox's place; default: localStorage
+ * @property {Clock} [clock]
+ * @property {(wake: () => void) => (() => void)} [lifecycle] calls wake when the app or the network is back; returns its undo
+ */
+
+const BACKOFF = 500 // ms; doubled for each failure, drawn at random below it
+const BACKOFF_CAP = 30000
+const STABLE = 10000 // a connection that lived so long starts the backoff anew
+const OPENING = 15000 // from the try to the welcome
+const ANSWER = 10000 // from a ping to any frame
+const WAKE_ANSWER = 3000 // the same after a sleep or a change of network: the socket is under suspicion
+const BODY_LIMIT = 16384 // bytes, where the server names no limit
+
+/** What went wrong. `code` is the server's, or 'closed', 'too_large'. */
+export class TeahouseError extends Error {
+  constructor(code, message) {
+    super(message || code)
+    this.name = 'TeahouseError'
+    this.code = code
+  }
+}
+
+class Emitter {
+  constructor() {
+    this._handlers = new Map()
+  }
+
+  /** Calls fn for each `name`; returns a function that ends it. */
+  on(name, fn) {
+    const list = this._handlers.get(name) || []
+    this._handlers.set(name, [...list, fn])
+    return () => this._handlers.set(name, this._handlers.get(name).filter((f) => f !== fn))
+  }
+
+  _emit(name, value) {
+    for (const fn of this._handlers.get(name) || []) {
+      // One handler's mistake must neither stop the others nor the connection.
+      try { fn(value) } catch (err) { (globalThis.reportError || console.error)(err) }
+    }
+  }
+}
+
+// Names of a topic's own happenings; any other name given to on() is a kind of event.
+const OWN_NAMES = ['event', 'signal', 'online', 'reset', 'joined', 'error']
+
+/**
+ * A stream of events: a room, or the inbox.
+ * on('message', fn(TeaEvent)) and likewise any other kind; on('event') all kinds; on('signal', {from, body});
+ * on('online', {user, online}); on('joined', {head, online}); on('error', TeahouseError);
+ * on('reset', {reason}): what was shown no longer joins on to what comes. Clear it; the newest page follows.
+ */
+class Topic extends Emitter {
+  constructor(client, topic, recent) {
+    super()
+    this.topic = topic
+    this._client = client
+    this._recent = recent // how many events to begin with
+    this._cursor = -1 // nothing yet
+    this._head = 0 // of the log, when joined
+    this._joined = false
+    this._own = new Set() // seqs above the cursor that were handed over with their ack
+  }
+
+  /** Resolves when the server has it for good. Pass the `key` of a failed send to try that one again. */
+  send(body, {kind = 'message', key = randomKey()} = {}) {
+    const size = byteLength(JSON.stringify(body === undefined ? null : body))
+    if (size > this._client._bodyLimit) return Promise.reject(new TeahouseError('too_large', `${size} bytes`))
+    return this._client._call({op: 'send', topic: this.topic, key, kind, body})
+  }
+
+  /** Older events, oldest first, and whether there are `more` before them. */
+  history({before, limit = 50} = {}) {
+    return this._client._call({op: 'history', topic: this.topic, before, limit})
+      .then((f) => ({events: f.events || [], more: !!f.more}))
+  }
+
+  /** Who is here now. */
+  presence() {
+    return this._client._call({op: 'presence', topic: this.topic}).then((f) => f.users || [])
+  }
+
+  /** Tells those who are live, is never stored, and is dropped if there is no connection. */
+  signal(body) {
+    if (this._joined) this._client._write({op: 'signal', topic: this.topic, body})
+  }
+
+  leave() {
+    const client = this._client
+    if (client._topics.get(this.topic) !== this) return
+    client._topics.delete(this.topic)
+    this._joined = false
+    client._write({op: 'leave', id: client._nextId++, topic: this.topic})
+    client._flush()
+  }
+
+  _deliver(event) {
+    this._emit('event', event)
+    if (!OWN_NAMES.includes(event.kind)) this._emit(event.kind, event)
+  }
+
+  _reset(after, reason) {
+    this._cursor = after
+    this._own.clear()
+    this._emit('reset', {reason})
+  }
+}
+
+/** on('state', fn(State)); on('error', fn(TeahouseError)) for what belongs to no call. */
+class Client extends Emitter {
+  /** @param {Options} options */
+  constructor(options) {
+    super()
+    this._options = options
+    this._url = socketURL(options.url)
+    this._clock = options.clock || {
+      setTimeout: (fn, ms) => setTimeout(fn, ms), clearTimeout: (id) => clearTimeout(id),
+      now: () => Date.now(), random: () => Math.random(),
+    }
+    this._storage = options.storage === undefined ? localStore() : options.storage
+    this._token = options.token
+    this._renewed = false // getToken was asked again since the last welcome
+    this._topics = new Map()
+    this._calls = new Map() // id -> what waits for an answer, in order; also the outbox
+    this._nextId = 1
+    this._conn = null
+    this._tries = 0
+    this._bodyLimit = BODY_LIMIT
+    this._epoch = undefined
+    this.user = options.user
+    this.inbox = new Topic(this, 'user:' + this.user, 0)
+    /** @type {State} */
+    this.state = {name: 'connecting'}
+    this._restore()
+    this._unwake = (options.lifecycle || pageLifecycle)(() => this._wake())
+    this._open()
+  }
+
+  room(name, options) {
+    return this.topic('room:' + name, options)
+  }
+
+  /** Joins a topic, beginning with its `recent` newest events. The same topic gives the same object. */
+  topic(topic, {recent = 50} = {}) {
+    let t = this._topics.get(topic)
+    if (!t) {
+      this._topics.set(topic, (t = new Topic(this, topic, recent)))
+      if (this.state.name === 'live') this._join(t)
+    }
+    return t
+  }
+
+  /** Try now: cuts a wait short, and comes back after the server closed it for good. */
+  retry() {
+    if (this.state.name !== 'closed') return this._wake()
+    if (this._done) return
+    this._renewed = false
+    this._open()
+  }
+
+  /** Ends it. Sends that were not acked are rejected. */
+  close() {
+    this._done = true
+    this._unwake()
+    if (this.state.name !== 'closed') this._end({name: 'closed', reason: 'closed by the app'})
+  }
+
+  // ---- the one socket ----
+
+  _open() {
+    this._drop()
+    const conn = (this._conn = {ws: null, started: this._clock.now(), seen: 0, live: 0, ping: 25000, joins: new Map()})
+    conn.opening = this._clock.setTimeout(() => this._lost(conn, 0, 'no answer'), OPENING)
+    this._set({name: 'connecting'})
+    const {getToken} = this._options
+    if (!getToken || this._token) return this._dial(conn)
+    // The app's mistake in getToken is a failed try like any other: it may be without network itself.
+    new Promise((resolve) => resolve(getToken(this._renewed))).then((token) => {
+      this._token = token
+      this._dial(conn)
+    }, (err) => this._lost(conn, 0, String(err && err.message || err)))
+  }
+
+  _dial(conn) {
+    if (conn !== this._conn) return
+    const WS = this._options.WebSocket || globalThis.WebSocket
+    let ws
+    try {
+      ws = conn.ws = new WS(this._url)
+    } catch (err) {
+      return this._lost(conn, 0, String(err.message || err))
+    }
+    ws.onopen = () => this._hello(conn)
+    ws.onmessage = (m) => this._receive(conn, m.data)
+    ws.onerror = () => {} // a close follows
+    ws.onclose = (e) => this._lost(conn, e.code, e.reason)
+  }
+
+  /** Lets go of the socket, whatever its state. */
+  _drop() {
+    const conn = this._conn
+    const {clearTimeout} = this._clock
+    this._conn = null
+    clearTimeout(this._waiting)
+    if (!conn) return
+    for (const id of [conn.opening, conn.beat, conn.deadline]) clearTimeout(id)
+    for (const t of this._topics.values()) t._joined = false
+    for (const call of this._calls.values()) call.sent = false
+    const ws = conn.ws
+    if (!ws) return
+    ws.onopen = ws.onmessage = ws.onclose = null
+    try { ws.close() } catch (err) { /* it never opened */ }
+  }
+
+  _lost(conn, code, reason) {
+    if (conn !== this._conn) return
+    const now = this._clock.now()
+    const error = conn.error || {}
+    this._drop()
+    if (code >= 4100 && code <= 4199) {
+      const refused = BAD_TOKEN.includes(error.code) || BAD_TOKEN_CLOSE.includes(code)
+      if (!refused || !this._options.getToken || this._renewed) {
+        return this._end({name: 'closed', code, error: error.code, reason: reason || error.message || ''})
+      }
+      this._renewed = true
+      this._token = undefined
+      return this._open()
+    }
+    if (conn.live && now - conn.live >= STABLE) this._tries = 0
+    const most = Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++)
+    const delay = Math.round((error.retry_ms || 0) + this._clock.random() * most)
+    this._waiting = this._clock.setTimeout(() => this._open(), delay)
+    this._set({name: 'waiting', delay, at: now + delay, code, reason: reason || ''})
+  }
+
+  _end(state) {
+    this._drop()
+    const calls = [...this._calls.values()]
+    this._calls.clear()
+    this._set(state)
+    for (const call of calls) call.reject(new TeahouseError('closed', state.reason))
+  }
+
+  /** The app, the page or the network came back: whether the socket still lives is to be known at once. */
+  _wake() {
+    const conn = this._conn
+    const now = this._clock.now()
+    if (this.state.name === 'closed') return
+    if (!conn) return this._open()
+    if (!conn.live) return now - conn.started > WAKE_ANSWER ? this._open() : undefined
+    // Timers stood still: the server has given this socket up long ago.
+    if (now - conn.seen > conn.ping + ANSWER) return this._open()
+    this._ping(conn, WAKE_ANSWER)
+  }
+
+  _ping(conn, answer) {
+    const {setTimeout, clearTimeout} = this._clock
+    clearTimeout(conn.beat)
+    clearTimeout(conn.deadline)
+    conn.beat = setTimeout(() => this._ping(conn, ANSWER), conn.ping)
+    conn.deadline = setTimeout(() => this._lost(conn, 0, 'no answer'), answer)
+    this._write({op: 'ping'})
+  }
+
+  _set(state) {
+    this.state = state
+    this._emit('state', state)
+  }
+
+  _write(frame) {
+    const ws = this._conn && this._conn.ws
+    if (ws && ws.readyState === 1) ws.send(JSON.stringify(frame))
+  }
+
+  // ---- what is said ----
+
+  _hello(conn) {
+    const {device} = this._options
+    const position = this._epoch === undefined ? undefined : {epoch: this._epoch, seq: Math.max(0, this.inbox._cursor)}
+    conn.hello = this._nextId++
+    this._write({op: 'hello', id: conn.hello, user: this.user, token: this._token, device, position})
+  }
+
+  _join(t) {
+    const id = this._nextId++
+    this._conn.joins.set(id, t)
+    this._write({op: 'join', id, topic: t.topic, ...(t._cursor < 0 ? {recent: t._recent} : {after: t._cursor})})
+  }
+
+  _call(frame) {
+    return new Promise((resolve, reject) => {
+      if (this.state.name === 'closed') return reject(new TeahouseError('closed', this.state.reason))
+      frame.id = this._nextId++
+      this._calls.set(frame.id, {frame, sent: false, notBefore: 0, resolve, reject})
+      this._flush()
+    })
+  }
+
+  /** Says what may be said now: of each topic's sends the first one only, and none before the topic is joined. */
+  _flush() {
+    if (this.state.name !== 'live') return
+    const now = this._clock.now()
+    const busy = new Set()
+    for (const call of this._calls.values()) {
+      const {op, topic} = call.frame
+      if (op === 'send') {
+        const t = this._topics.get(topic)
+        if (busy.has(topic) || (t && !t._joined)) continue
+        busy.add(topic)
+      }
+      if (call.sent || call.notBefore > now) continue
+      call.sent = true
+      this._write(call.frame)
+    }
+  }
+
+  // ---- what is heard ----
+
+  _receive(conn, data) {
+    if (conn !== this._conn) return
+    conn.seen = this._clock.now()
+    this._clock.clearTimeout(conn.deadline)
+    let f
+    try { f = JSON.parse(data) || {} } catch (err) { return }
+    const t = f.topic === this.inbox.topic ? this.inbox : this._topics.get(f.topic)
+    const call = this._calls.get(f.id)
+    switch (f.op) {
+      case 'welcome': return this._welcome(conn, f)
+      case 'joined': return t && conn.joins.get(f.id) === t && this._joinedTo(t, f)
+      // Before that they are of an earlier join, and this join's replay will bring them.
+      case 'event': return t && (t._joined || t === this.inbox) && this._event(t, f)
+      case 'ack': return call && this._acked(call, f)
+      case 'history':
+      case 'presence': return call && this._settle(call, f)
+      case 'signal':
+      case 'online': return t && t._emit(f.op, f)
+      case 'reset': return t && (t._reset(f.after || 0, f.reason), this._save())
+      case 'error': return this._refused(conn, call, f)
+    }
+  }
+
+  _welcome(conn, f) {
+    const place = f.position || {}
+    conn.live = this._clock.now()
+    conn.ping = f.ping_ms || conn.ping
+    this._clock.clearTimeout(conn.opening)
+    this._renewed = false
+    this._bodyLimit = (f.limits && f.limits.body) || BODY_LIMIT
+    if (f.user) this.user = f.user
+    this.inbox.topic = 'user:' + this.user
+    const foreign = this._epoch !== undefined && this._epoch !== place.epoch
+    this._epoch = place.epoch
+    // The first time the inbox begins here. In another log it begins where the server's reset will say.
+    if (foreign) this.inbox._cursor = 0
+    else if (this.inbox._cursor < 0) this.inbox._cursor = place.seq || 0
+    this._save()
+    conn.beat = this._clock.setTimeout(() => this._ping(conn, ANSWER), conn.ping)
+    const topics = [...this._topics.values()]
+    if (foreign) for (const t of topics) if (t._cursor >= 0) t._reset(-1, 'epoch')
+    if (conn !== this._conn) return // a handler closed it
+    this._set({name: 'live'})
+    for (const t of topics) if (conn === this._conn && this._topics.get(t.topic) === t) this._join(t)
+    this._flush()
+  }
+
+  _joinedTo(t, f) {
+    t._joined = true
+    t._head = f.head || 0
+    // Where the first page begins, if the server says so; an empty log begins at 0.
+    if (t._cursor < 0 && (f.after >= 0 || f.head === 0)) t._cursor = f.after || 0
+    t._emit('joined', f)
+    this._flush()
+  }
+
+  _event(t, e) {
+    if (e.seq <= t._cursor) return
+    t._cursor = e.seq
+    const handed = t._own.has(e.seq)
+    for (const seq of t._own) if (seq <= e.seq) t._own.delete(seq)
+    if (!handed) t._deliver(e)
+    // The replay tells of a send whose ack was lost.
+    if (e.key && e.from === this.user) {
+      for (const call of this._calls.values()) {
+        if (call.frame.key === e.key && call.frame.topic === e.topic) this._settle(call, {seq: e.seq, at: e.at})
+      }
+    }
+    if (t === this.inbox) this._save()
+  }
+
+  _acked(call, {seq, at, follows}) {
+    const {topic, key, kind, body} = call.frame
+    const t = this._topics.get(topic)
+    // At or below the head of the join it was stored before: the replay brings it, or has. The same where the
+    // server says that the event `follows`, because this reader is behind.
+    if (t && !follows && seq > t._cursor && seq > t._head && !t._own.has(seq)) {
+      t._own.add(seq)
+      t._deliver({topic, seq, kind, from: this.user, key, body, at})
+    }
+    this._settle(call, {seq, at})
+  }
+
+  _settle(call, value, failed) {
+    this._calls.delete(call.frame.id)
+    if (failed) call.reject(value)
+    else call.resolve(value)
+    this._flush()
+  }
+
+  _refused(conn, call, f) {
+    const err = new TeahouseError(f.code, f.message)
+    const wait = f.retry_ms || (f.code === 'rate_limited' ? 1000 : 0)
+    const later = (fn) => this._clock.setTimeout(() => conn === this._conn && fn(), wait)
+    const t = conn.joins.get(f.id)
+    if (call && wait) {
+      call.sent = false
+      call.notBefore = this._clock.now() + wait
+      later(() => this._flush())
+    } else if (call) {
+      this._settle(call, err, true)
+    } else if (t && wait) {
+      later(() => this._topics.get(t.topic) === t && this._join(t))
+    } else if (t) {
+      this._topics.delete(t.topic)
+      for (const c of [...this._calls.values()]) if (c.frame.topic === t.topic) this._settle(c, err, true)
+      t._emit('error', err)
+    } else {
+      conn.error = f
+      this._emit('error', err)
+    }
+  }
+
+  // ---- the place, kept over a reload ----
+
+  _restore() {
+    try {
+      const {epoch, seq} = JSON.parse(this._storage.getItem(this._key()))
+      if (this.user && epoch && seq >= 0) {
+        this._epoch = epoch
+        this.inbox._cursor = seq
+      }
+    } catch (err) { /* none kept, or no storage */ }
+  }
+
+  _save() {
+    try {
+      this._storage.setItem(this._key(), JSON.stringify({epoch: this._epoch, seq: this.inbox._cursor}))
+    } catch (err) { /* it is full or forbidden: a reload begins anew */ }
+  }
+
+  _key() {
+    return `teahouse ${this._url} ${this.user}`
+  }
+}
+
+/**
+ * @param {Options} [options]
+ * @returns {Client}
+ */
+export function connect(options = {}) {
+  return new Client(options)
+}
+
+// How a server says that the token is missing, wrong or too old.
+const BAD_TOKEN = ['bad_token', 'token_expired', 'unauthorized']
+const BAD_TOKEN_CLOSE = [4100, 4106]
+
+function socketURL(url) {
+  const u = new URL(url || '/ws', globalThis.location && globalThis.location.href)
+  u.protocol = u.protocol.replace('http', 'ws')
+  if (u.pathname === '/') u.pathname = '/ws'
+  return u.href
+}
+
+function localStore() {
+  try { return globalThis.localStorage } catch (err) { return null } // forbidden
+}
+
+function pageLifecycle(wake) {
+  const {document: doc, addEventListener: on, removeEventListener: off} = globalThis
+  if (!doc || !on) return () => {}
+  const shown = () => doc.visibilityState === 'visible' && wake()
+  for (const name of ['online', 'offline', 'pageshow']) on(name, wake)
+  doc.addEventListener('visibilitychange', shown)
+  return () => {
+    for (const name of ['online', 'offline', 'pageshow']) off(name, wake)
+    doc.removeEventListener('visibilitychange', shown)
+  }
+}
+
+// crypto.randomUUID is for https pages only; a page on a LAN is not.
+function randomKey() {
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('')
+}
+
+/** Bytes of s in UTF-8. */
+function byteLength(s) {
+  return encodeURIComponent(s.replace(/[\ud800-\udfff]/g, 'xx')).replace(/%../g, 'x').length
+}

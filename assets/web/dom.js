@@ -1,0 +1,53 @@
+// Making nodes. What a person typed enters the page as text only: there is no way to HTML here.
+
+export const $ = (id) => document.getElementById(id)
+
+/** An element with properties, `class` and `data` among them, and children (nodes or text). */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag)
+  for (const [name, value] of Object.entries(props)) {
+    if (name === 'class') node.className = value
+    else if (name === 'data') Object.assign(node.dataset, value)
+    else if (name in node) node[name] = value
+    else node.setAttribute(name, value)
+  }
+  node.append(...children)
+  return node
+}
+
+/** One of the drawings at the top of index.html. */
+export function icon(name) {
+  const ns = 'http://www.w3.org/2000/svg'
+  const svg = document.createElementNS(ns, 'svg')
+  svg.setAttribute('class', 'icon')
+  svg.setAttribute('aria-hidden', 'true')
+  const use = document.createElementNS(ns, 'use')
+  use.setAttribute('href', '#i-' + name)
+  svg.append(use)
+  return svg
+}
+
+/** A coloured circle with the name's first letter. The colour follows from the name. */
+export function avatar(name) {
+  let sum = 7
+  for (const c of name) sum = (sum * 31 + c.codePointAt(0)) % 9973
+  return el('span', {class: 'avatar tone' + (sum % 8), 'aria-hidden': 'true'}, initial(name))
+}
+
+function initial(name) {
+  const first = name.match(/[\p{L}\p{N}]/u) || name.match(/./u) || ['?']
+  return first[0].toUpperCase()
+}
+
+/** What the browser keeps for this page; it may be forbidden or full, and then nothing is kept. */
+export const memory = {
+  get(key) {
+    try { return localStorage.getItem('teahouse.' + key) || '' } catch (err) { return '' }
+  },
+  set(key, value) {
+    try {
+      if (value) localStorage.setItem('teahouse.' + key, value)
+      else localStorage.removeItem('teahouse.' + key)
+    } catch (err) { /* then not */ }
+  },
+}

@@ -1,0 +1,62 @@
+// The door: asks for a name, and for a token where the house wants one.
+import {$, memory} from './dom.js'
+import {t, onLang} from './i18n.js'
+import {checkName} from './names.js'
+import {roomTitle} from './message.js'
+
+/**
+ * show(room, {refusal, wantsToken}) opens the door; enter({name} or {token}) is called by who comes in.
+ * A refusal is a function, so that it follows a change of language.
+ */
+export function makeDoor(enter) {
+  let room = 'lobby'
+  let complaint = () => ''
+
+  function complain(fn, field) {
+    complaint = fn
+    $('door-error').textContent = fn()
+    if (!field) return
+    field.setAttribute('aria-invalid', 'true')
+    field.focus()
+  }
+
+  for (const id of ['name', 'token']) {
+    $(id).addEventListener('input', () => {
+      $(id).removeAttribute('aria-invalid')
+      complain(() => '')
+    })
+  }
+
+  $('door-form').addEventListener('submit', (e) => {
+    e.preventDefault()
+    const token = $('token').value.trim()
+    if (!$('token-field').hidden && token) return enter({token})
+    const {name, wrong, n} = checkName($('name').value)
+    if (wrong) return complain(() => t('name_' + wrong, {n}), $('name'))
+    memory.set('name', name)
+    enter({name})
+  })
+
+  onLang(() => {
+    $('door-hint').textContent = t('entering', {room: roomTitle(room)})
+    $('door-error').textContent = complaint()
+  })
+
+  return {
+    show(toRoom, {refusal = () => '', wantsToken = false} = {}) {
+      room = toRoom
+      $('house').hidden = true
+      $('door').hidden = false
+      $('token-field').hidden = !wantsToken
+      $('name').value = $('name').value || memory.get('name')
+      $('door-hint').textContent = t('entering', {room: roomTitle(room)})
+      const field = wantsToken ? $('token') : $('name')
+      complain(refusal, refusal() ? field : undefined)
+      field.focus()
+    },
+    hide() {
+      $('door').hidden = true
+      $('house').hidden = false
+    },
+  }
+}

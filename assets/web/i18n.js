@@ -1,0 +1,69 @@
+// Two languages: the browser's choice, or the one that was picked here.
+import {strings} from './strings.js'
+import {memory} from './dom.js'
+
+const listeners = []
+let current = memory.get('lang') || (/^zh\b/i.test(navigator.language || '') ? 'zh' : 'en')
+if (!strings[current]) current = 'en'
+
+export const lang = () => (current === 'zh' ? 'zh-CN' : 'en')
+
+/** The text of `key`, with {name} replaced by values.name. */
+export function t(key, values = {}) {
+  const text = strings[current][key]
+  if (text === undefined) return key
+  const chosen = typeof text === 'string' ? text : values.n === 1 ? text[0] : text[1]
+  return chosen.replace(/\{(\w+)\}/g, (_, name) => String(values[name]))
+}
+
+export const has = (key) => strings[current][key] !== undefined
+
+/** Calls fn now and whenever the language changes. */
+export function onLang(fn) {
+  listeners.push(fn)
+  fn()
+}
+
+export function switchLang() {
+  current = current === 'zh' ? 'en' : 'zh'
+  memory.set('lang', current)
+  translate()
+  for (const fn of listeners) fn()
+}
+
+/** Fills in every text that index.html names: data-t, data-t-label, data-t-placeholder. */
+export function translate() {
+  document.documentElement.lang = lang()
+  for (const node of document.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t)
+  for (const node of document.querySelectorAll('[data-t-label]')) {
+    node.setAttribute('aria-label', t(node.dataset.tLabel))
+    if (node.tagName === 'BUTTON') node.title = t(node.dataset.tLabel)
+  }
+  for (const node of document.querySelectorAll('[data-t-placeholder]')) node.placeholder = t(node.dataset.tPlaceholder)
+  for (const node of document.querySelectorAll('[data-lang]')) {
+    node.textContent = t('other_language')
+    node.lang = current === 'zh' ? 'en' : 'zh-CN'
+  }
+}
+
+// Formatters are slow to make, so each language's are made once.
+const formats = {}
+function format(name, options) {
+  const id = current + name
+  return formats[id] || (formats[id] = new Intl.DateTimeFormat(lang(), options))
+}
+
+export const clockTime = (at) => format('time', {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'}).format(at)
+export const fullTime = (at) => format('full', {dateStyle: 'full', timeStyle: 'medium'}).format(at)
+
+/** The day of `at` in words: today, yesterday, or the date. */
+export function dayName(at) {
+  const day = new Date(at).toDateString()
+  const now = new Date()
+  if (day === now.toDateString()) return t('today')
+  now.setDate(now.getDate() - 1)
+  if (day === now.toDateString()) return t('yesterday')
+  const sameYear = new Date(at).getFullYear() === new Date().getFullYear()
+  return sameYear ? format('day', {month: 'long', day: 'numeric', weekday: 'long'}).format(at)
+    : format('date', {year: 'numeric', month: 'long', day: 'numeric'}).format(at)
+}

@@ -1,0 +1,81 @@
+// One message as it is shown.
+import {el, icon, avatar} from './dom.js'
+import {t, has, clockTime, fullTime, dayName} from './i18n.js'
+
+const GROUP = 5 * 60000 // one sender's messages stand together if they are no further apart
+
+export const roomTitle = (room) => (room === 'lobby' ? t('lobby') : room)
+
+/** The reason in the reader's language where the code is known, else in the server's words. */
+export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err.message || err.code)
+
+/**
+ * An event, or a message of one's own that is not an event yet (no seq).
+ * @typedef {{seq?: number, key?: string, from: string, kind: string, body: any, at: number,
+ *   own: boolean, status: ''|'sending'|'sent'|'failed', error?: any, node?: HTMLElement}} Item
+ */
+
+/** The node of an item; decorate() fills in what depends on its neighbour. */
+export function makeNode(item, retry) {
+  const node = el('li', {class: 'msg', data: {message: ''}})
+  const parts = {
+    day: el('div', {class: 'day', hidden: true}),
+    who: el('div', {class: 'who'}, el('span', {class: 'from'}, item.from || t('title')), el('time', {})),
+    meta: el('div', {class: 'meta'}),
+    retry,
+  }
+  item.node = node
+  item.parts = parts
+  node.append(parts.day, avatar(item.from || '茶'), parts.who, el('div', {class: 'line'}, content(item), parts.meta))
+  update(item)
+  return node
+}
+
+function content(item) {
+  const text = item.kind === 'message' && item.body && typeof item.body === 'object' ? item.body.text : undefined
+  if (typeof text === 'string') return el('div', {class: 'bubble', dir: 'auto'}, text)
+  // Not a chat line: readable all the same.
+  return el('div', {class: 'bubble other'},
+    el('span', {class: 'kind'}, `${t('event')} · ${item.kind}`),
+    el('pre', {}, JSON.stringify(item.body, null, 2) || ''))
+}
+
+/** What may change over a message's life: its number, time and status. */
+export function update(item) {
+  const {node, parts} = item
+  node.classList.toggle('own', item.own)
+  if (item.seq) node.dataset.seq = item.seq
+  if (item.key) node.dataset.key = item.key
+  if (item.status) node.dataset.status = item.status
+  else delete node.dataset.status
+  const time = parts.who.lastChild
+  time.textContent = clockTime(item.at)
+  time.dateTime = new Date(item.at).toISOString()
+  node.title = fullTime(item.at)
+  parts.meta.textContent = ''
+  if (!item.status) return
+  parts.meta.append(icon(item.status), el('span', {class: item.status === 'failed' ? '' : 'sr'}, t(item.status)))
+  if (item.status !== 'failed') return
+  const again = el('button', {type: 'button', class: 'link'}, t('retry'))
+  again.addEventListener('click', () => parts.retry(item))
+  parts.meta.append(el('span', {class: 'reason'}, item.error ? why(item.error) : ''), again)
+}
+
+/** Shows the day and the sender where they differ from the message before. */
+export function decorate(item, before) {
+  const newDay = !before || new Date(before.at).toDateString() !== new Date(item.at).toDateString()
+  const {day} = item.parts
+  day.hidden = !newDay
+  day.textContent = newDay ? dayName(item.at) : ''
+  const first = newDay || before.from !== item.from || item.at - before.at > GROUP
+  item.node.classList.toggle('first', first)
+}
+
+/** After a change of language. */
+export function relabel(item, before) {
+  item.parts.who.firstChild.textContent = item.from || t('title')
+  const kind = item.node.querySelector('.kind')
+  if (kind) kind.textContent = `${t('event')} · ${item.kind}`
+  update(item)
+  decorate(item, before)
+}
