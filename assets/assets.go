@@ -6,6 +6,7 @@
 package assets
 
 import (
+	"compress/gzip"
 	"embed"
 	"net/http"
 	"strconv"
@@ -36,15 +37,18 @@ const (
 // refer to one that is missing, which a test would have seen.
 func Handler() http.Handler {
 	b := newBundle(files)
+	z := gzip.NewWriter(nil) // one for all: it is a megabyte
 	h := make(handler)
 	for path, name := range pages {
-		h[path] = b.page(name).served(askMe, false)
+		h[path] = b.page(name).served(z, askMe)
 	}
 	for _, a := range b.assets {
-		h["/assets/"+a.hashed] = a.served(forever, false)
+		h["/assets/"+a.hashed] = a.served(z, forever)
 	}
-	for name, a := range b.sdk {
-		h["/sdk/"+name] = a.served(askMe, true)
+	for name := range b.sdk {
+		r := *h["/assets/"+b.assets[name].hashed] // the same bytes
+		r.cache, r.anyOrigin = askMe, true
+		h["/sdk/"+name] = &r
 	}
 	return h
 }
@@ -55,10 +59,9 @@ type handler map[string]*response
 // response is one file as it goes out. anyOrigin lets other sites' pages
 // import it.
 type response struct {
-	plain, zipped []byte
-	mime, etag    string
-	cache         string
-	anyOrigin     bool
+	plain, zipped     []byte
+	mime, etag, cache string
+	anyOrigin         bool
 }
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

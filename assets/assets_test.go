@@ -154,7 +154,7 @@ func TestHashFollowsContent(t *testing.T) {
 	if got := string(one.page("index.html").body); got != `<script src="/assets/`+one.assets["a.js"].hashed+`">` {
 		t.Errorf("index.html became %s", got)
 	}
-	if got := string(one.sdk["s.js"].body); got != `// import {x} from './s.js'` {
+	if got := string(one.assets["s.js"].body); got != `// import {x} from './s.js'` {
 		t.Errorf("the SDK was changed: %s", got)
 	}
 }
@@ -278,7 +278,7 @@ func TestSizes(t *testing.T) {
 	b := newBundle(files)
 	all := 0
 	for _, a := range b.assets {
-		r := a.served(forever, false)
+		r := a.served(gzip.NewWriter(nil), forever)
 		if r.zipped != nil {
 			all += len(r.zipped)
 		} else {

@@ -24,12 +24,12 @@ type asset struct {
 type bundle struct {
 	raw    map[string][]byte
 	assets map[string]*asset // what a page may refer to
-	sdk    map[string]*asset // the SDK as it is, under a name that stays
+	sdk    map[string]bool   // the SDK's files: not rewritten, and served under a name that stays too
 	open   []string          // the files being rewritten, to notice a circle
 }
 
 func newBundle(files fs.FS) *bundle {
-	b := &bundle{raw: map[string][]byte{}, assets: map[string]*asset{}, sdk: map[string]*asset{}}
+	b := &bundle{raw: map[string][]byte{}, assets: map[string]*asset{}, sdk: map[string]bool{}}
 	for _, dir := range []string{"web", "sdk"} {
 		entries, err := fs.ReadDir(files, dir)
 		must(err)
@@ -41,7 +41,7 @@ func newBundle(files fs.FS) *bundle {
 			}
 			b.raw[e.Name()] = body
 			if dir == "sdk" {
-				b.sdk[e.Name()] = newAsset(e.Name(), body)
+				b.sdk[e.Name()] = true
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func (b *bundle) rewrite(name string) []byte {
 	if !ok {
 		panic("assets: there is no file " + name)
 	}
-	if b.sdk[name] != nil || !rewritten[path.Ext(name)] {
+	if b.sdk[name] || !rewritten[path.Ext(name)] {
 		return raw
 	}
 	var out []byte
@@ -126,14 +126,14 @@ var mimes = map[string]string{
 	".webmanifest": "application/manifest+json",
 }
 
-func (a *asset) served(cache string, anyOrigin bool) *response {
+func (a *asset) served(z *gzip.Writer, cache string) *response {
 	mime := mimes[path.Ext(a.name)]
 	if mime == "" {
 		panic("assets: no content type for " + a.name)
 	}
-	r := &response{plain: a.body, mime: mime, etag: a.hash, cache: cache, anyOrigin: anyOrigin}
+	r := &response{plain: a.body, mime: mime, etag: a.hash, cache: cache}
 	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
+	z.Reset(&zipped)
 	_, err := z.Write(a.body)
 	must(err)
 	must(z.Close())
