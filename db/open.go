@@ -1,0 +1,313 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"database/sql/driver"
+
+	"github.com/gofrs/flock"
+
+	"teahouse/chat"
+	"teahouse/migrations"
+)
+
+const (
+	fileName = "teahouse.db"
+	lockName = "teahouse.lock"
+
+	// appID marks the file as ours ("TeaH"), in its header.
+	appID = 0x54656148
+
+	// lostAtMost is how far the Seq is moved on after an open with Normal
+	// durability that did not end well: power loss may have taken events that
+	// were acknowledged, and their numbers must not be given twice.
+	lostAtMost = 1 << 20
+)
+
+// Open opens or makes the database in o.Dir and takes it for this process.
+// It fails with an *OpenError.
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	path := filepath.Join(o.Dir, fileName)
+	defer func() { err = openError(path, err) }()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := newStore(o, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, openError(path, err)
+	}
+	if err := s.takeLock(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.lock.Close()
+		}
+	}()
+	if err := s.checkFile(); err != nil {
+		return nil, err
+	}
+	c, err := dialWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if err := migrate(c, path, s.opts.Migrations, s.clock, s.log); err != nil {
+		return nil, err
+	}
+	s.writer = &writer{s: s, c: c, tail: s.tail, topics: make(map[string]int64)}
+	if err := s.writer.start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(s.stopped)
+		s.writer.loop()
+	}()
+	s.workers.Go(s.tend)
+	return s, nil
+}
+
+func newStore(o Options, path string) (*Store, error) {
+	switch o.Durability {
+	case "":
+		o.Durability = Full
+	case Full, Normal:
+	default:
+		return nil, fmt.Errorf("durability is %q; it can be %q or %q", o.Durability, Full, Normal)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Migrations == nil {
+		o.Migrations = migrations.FS
+	}
+	setDefault(&o.PruneEvery, 5*time.Minute)
+	setDefault(&o.KeepSessions, 30*24*time.Hour)
+	setDefault(&o.KeepAnswers, 48*time.Hour)
+	s := &Store{
+		opts: o, path: path, full: o.Durability == Full, clock: o.Clock, log: o.Logger,
+		lock: flock.New(filepath.Join(o.Dir, lockName), flock.SetPermissions(0o600)), tail: newTail(),
+		readers: make(chan *conn, readerConns), queue: make(chan *op, queueLen),
+		closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	for range readerConns {
+		s.readers <- &conn{}
+	}
+	s.feed.init()
+	return s, nil
+}
+
+func setDefault(d *time.Duration, def time.Duration) {
+	if *d == 0 {
+		*d = def
+	}
+}
+
+// takeLock makes this process the only one that has the file open.
+func (s *Store) takeLock() error {
+	ok, err := s.lock.TryLock()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		b, _ := os.ReadFile(s.lock.Path())
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		return &OpenError{Reason: Locked, Path: s.path, PID: pid}
+	}
+	// The pid is a help for whoever meets the lock; the lock itself is what counts.
+	err = os.WriteFile(s.lock.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	if err != nil {
+		s.lock.Close()
+	}
+	return err
+}
+
+// checkFile refuses, before SQLite touches it, a file that is not ours, and
+// makes a missing one, so that nobody else may read it.
+func (s *Store) checkFile() error {
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var head [100]byte
+	n, err := io.ReadFull(f, head[:])
+	switch {
+	case n == 0 && errors.Is(err, io.EOF):
+		return nil // new
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return err
+	}
+	if _, err := os.Stat(s.path + "-journal"); err == nil {
+		return nil // its making was cut short: SQLite takes that back first
+	}
+	if n < len(head) || !bytes.HasPrefix(head[:], []byte("SQLite format 3\x00")) {
+		return &OpenError{Reason: Damaged, Path: s.path, Err: errors.New("it is not an SQLite database")}
+	}
+	if binary.BigEndian.Uint32(head[68:]) != appID {
+		return &OpenError{Reason: Foreign, Path: s.path}
+	}
+	return nil
+}
+
+// dialWriter opens the writing connection. The file's mark is written before
+// the journal becomes a WAL, so that it stands in the file itself at once.
+func dialWriter(path string) (*conn, error) {
+	c, err := dial(path, false, "foreign_keys(1)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16000)")
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		id, _, err := c.one("PRAGMA application_id")
+		if err == nil && id == 0 {
+			err = c.script(fmt.Sprintf("PRAGMA application_id = %d", appID))
+		} else if err == nil && id != appID {
+			err = &OpenError{Reason: Foreign, Path: path}
+		}
+		if err != nil {
+			return err
+		}
+		mode := ""
+		if err := c.query("PRAGMA journal_mode = WAL", func(row []driver.Value) error {
+			mode = text(row[0])
+			return nil
+		}); err != nil {
+			return err
+		}
+		if mode != "wal" {
+			return fmt.Errorf("the file system cannot share memory between connections (journal mode %q)", mode)
+		}
+		return c.script("PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216")
+	}()
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// start reads where the log stands, gives this open its id, and fills the
+// memory tail.
+func (w *writer) start() error {
+	s := w.s
+	var boot, stopped string
+	var floor, newest int64
+	err := w.c.query(`SELECT epoch, boot, stopped, indexed, floor FROM log`, func(row []driver.Value) error {
+		s.epoch, boot, stopped = text(row[0]), text(row[1]), text(row[2])
+		s.tail.indexed, floor = integer(row[3]), integer(row[4])
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = w.c.query(`SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1`, func(row []driver.Value) error {
+		newest, w.lastAt = integer(row[0]), integer(row[1])
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	head := max(newest, floor)
+	if head, err = s.begin(boot, stopped, head, floor); err != nil {
+		return err
+	}
+	if !s.full {
+		if err := w.c.script("PRAGMA synchronous = NORMAL"); err != nil {
+			return err
+		}
+	}
+	place := int64(0)
+	err = w.c.query(`SELECT `+eventColumns+` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq > ? ORDER BY e.seq`,
+		func(row []driver.Value) error {
+			e := readEvent(row)
+			h := uint64(0)
+			if e.Key != "" {
+				h = keyHash(e.Topic, e.From, e.Key)
+				w.tail.keys[h] = place
+			}
+			w.tail.stage(place, e, h)
+			place++
+			return nil
+		}, s.tail.indexed)
+	if err != nil {
+		return err
+	}
+	s.tail.publish(place, head)
+	return w.sweepSessions()
+}
+
+// begin decides whether this is still the log that it was, and makes the
+// open known to the seal and the database, in the order that seal explains.
+func (s *Store) begin(boot, stopped string, head, floor int64) (int64, error) {
+	old, err := readSeal(s.opts.Dir)
+	if err != nil {
+		return 0, err
+	}
+	renew := ""
+	switch {
+	case s.epoch == "" && boot == "" && head == 0:
+		s.epoch = newID() // a new file
+	case s.epoch == "":
+		renew = "it was restored from a backup"
+	case !old.accepts(boot, head) && old.Boot == "" && old.Next == "":
+		renew = "its seal is missing, so it came from another place"
+	case !old.accepts(boot, head):
+		renew = "an older copy of it was put in its place"
+	}
+	if renew != "" {
+		s.epoch = newID()
+		s.log.Warn("the log has a new epoch: clients read the newest page again", "because", renew, "epoch", s.epoch, "head", head)
+	}
+	s.boot = newID()
+	if stopped == Normal {
+		head += lostAtMost
+		floor = head
+	}
+	killPoint("before the seal")
+	old.Next = s.boot
+	if err := writeSeal(s.opts.Dir, old); err != nil {
+		return 0, err
+	}
+	killPoint("between the seal and the database")
+	err = s.writer.c.atomically(func() error {
+		_, err := s.writer.c.exec(`UPDATE log SET epoch = ?, boot = ?, stopped = ?, floor = ?`, s.epoch, s.boot, s.opts.Durability, floor)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	killPoint("after the database")
+	err = writeSeal(s.opts.Dir, seal{Boot: s.boot, Head: head})
+	killPoint("after the seal")
+	return head, err
+}
+
+// killPoint lets a test end the process at a place.
+var killPoint = func(string) {}
+
+// sweepSessions ends the sessions that the last process left open.
+func (w *writer) sweepSessions() error {
+	_, err := w.c.exec(`UPDATE sessions SET ended = max(last_seen, 1), reason = ? WHERE ended = 0`, string(chat.CodeGoingAway))
+	return err
+}

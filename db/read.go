@@ -1,0 +1,325 @@
+package db
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"slices"
+	"sort"
+	"strings"
+
+	"teahouse/chat"
+)
+
+var errBusy = errors.New("the database is busy")
+
+// eventColumns are what readEvent takes, from events e and topics t. The body
+// is kept as text for whoever looks at the file, and read as bytes.
+const eventColumns = `e.seq, t.name, e.at, e.kind, e.sender, e.key, CAST(e.body AS BLOB)`
+
+func readEvent(row []driver.Value) chat.Event {
+	return chat.Event{Seq: integer(row[0]), Topic: text(row[1]), At: integer(row[2]), Kind: text(row[3]),
+		From: text(row[4]), Key: text(row[5]), Body: blob(row[6])}
+}
+
+// read lends one of the few read-only connections to f.
+func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+	if ctx.Err() != nil {
+		return gaveUp(ctx)
+	}
+	select {
+	case <-s.stopped:
+		return errClosed()
+	default:
+	}
+	var c *conn
+	select {
+	case c = <-s.readers:
+	default:
+		select {
+		case c = <-s.readers:
+		case <-ctx.Done():
+			return gaveUp(ctx)
+		case <-s.stopped:
+			return errClosed()
+		}
+	}
+	defer func() { s.readers <- c }()
+	if c.dc == nil { // a slot that has not been used yet
+		fresh, err := dial(s.path, true, "query_only(1)")
+		if err != nil {
+			return s.fault(err)
+		}
+		*c = *fresh
+	}
+	return s.fault(f(c))
+}
+
+const maxPage = 1 << 20
+
+func page(limit int) int { return min(max(limit, 0), maxPage) }
+
+// Replay implements chat.Store: what the index holds up to the watermark, and
+// the memory tail above it, both as they were at one moment.
+func (s *Store) Replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
+	limit = page(limit)
+	if len(topics) > 1 {
+		topics = slices.Compact(slices.Sorted(slices.Values(topics)))
+	}
+	if ctx.Err() != nil {
+		return nil, gaveUp(ctx)
+	}
+	v := s.tail.view(topics...)
+	var events []chat.Event
+	if after < v.indexed && limit > 0 && len(topics) > 0 {
+		err := s.read(ctx, func(c *conn) (err error) {
+			if len(topics) == 1 {
+				events, err = replayOne(c, topics[0], after, v.indexed, limit)
+			} else {
+				events, err = replaySeveral(c, topics, after, v.indexed, limit)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(events) < limit {
+		var places []int64
+		for i := range topics {
+			v.back(i, func(p int64, e *chat.Event) bool {
+				if e.Seq <= after {
+					return false
+				}
+				places = append(places, p)
+				return true
+			})
+		}
+		slices.Sort(places)
+		places = places[:min(len(places), limit-len(events))]
+		events = slices.Grow(events, len(places))
+		for _, p := range places {
+			events = append(events, *v.event(p))
+		}
+	}
+	return events, nil
+}
+
+func replayOne(c *conn, topic string, after, upTo int64, limit int) (events []chat.Event, err error) {
+	err = c.query(`SELECT `+eventColumns+` FROM topics t CROSS JOIN topic_events i ON i.topic_id = t.id CROSS JOIN events e ON e.seq = i.seq
+		WHERE t.name = ? AND i.seq > ? AND i.seq <= ? ORDER BY i.seq LIMIT ?`,
+		func(row []driver.Value) error {
+			events = append(events, readEvent(row))
+			return nil
+		}, topic, after, upTo, int64(limit))
+	return events, err
+}
+
+// cursor walks one topic's index, a page at a time.
+type cursor struct {
+	id   int64
+	seqs []int64
+	more bool
+}
+
+const cursorPage = 64
+
+func (cu *cursor) fill(c *conn, after, upTo int64) error {
+	cu.seqs = cu.seqs[:0]
+	err := c.query(`SELECT seq FROM topic_events WHERE topic_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
+		func(row []driver.Value) error {
+			cu.seqs = append(cu.seqs, integer(row[0]))
+			return nil
+		}, cu.id, after, upTo, int64(cursorPage))
+	cu.more = len(cu.seqs) == cursorPage
+	return err
+}
+
+// replaySeveral merges the topics' indexes first, so that a topic with a long
+// past costs no more than what is returned of it.
+func replaySeveral(c *conn, topics []string, after, upTo int64, limit int) ([]chat.Event, error) {
+	var cursors []*cursor
+	for _, name := range topics {
+		id, found, err := c.one(`SELECT id FROM topics WHERE name = ?`, name)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			continue
+		}
+		cu := &cursor{id: id}
+		if err := cu.fill(c, after, upTo); err != nil {
+			return nil, err
+		}
+		if len(cu.seqs) > 0 {
+			cursors = append(cursors, cu)
+		}
+	}
+	var seqs []int64
+	for len(seqs) < limit && len(cursors) > 0 {
+		// Everything up to the lowest end of a page that has more is complete.
+		bound := upTo
+		for _, cu := range cursors {
+			if cu.more {
+				bound = min(bound, cu.seqs[len(cu.seqs)-1])
+			}
+		}
+		for _, cu := range cursors {
+			n := sort.Search(len(cu.seqs), func(i int) bool { return cu.seqs[i] > bound })
+			seqs = append(seqs, cu.seqs[:n]...)
+			cu.seqs = cu.seqs[n:]
+			if len(cu.seqs) == 0 && cu.more {
+				if err := cu.fill(c, bound, upTo); err != nil {
+					return nil, err
+				}
+			}
+		}
+		cursors = slices.DeleteFunc(cursors, func(cu *cursor) bool { return len(cu.seqs) == 0 })
+	}
+	slices.Sort(seqs)
+	return fetch(c, seqs[:min(len(seqs), limit)])
+}
+
+const fetchSize = 32
+
+var fetchText = `SELECT ` + eventColumns + ` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq IN (?` + strings.Repeat(`, ?`, fetchSize-1) + `) ORDER BY e.seq`
+
+// fetch reads the events with these rising Seqs.
+func fetch(c *conn, seqs []int64) ([]chat.Event, error) {
+	events := make([]chat.Event, 0, len(seqs))
+	args := make([]driver.Value, fetchSize)
+	for len(seqs) > 0 {
+		n := min(len(seqs), fetchSize)
+		for i := range args {
+			args[i] = seqs[min(i, n-1)]
+		}
+		seqs = seqs[n:]
+		err := c.query(fetchText, func(row []driver.Value) error {
+			events = append(events, readEvent(row))
+			return nil
+		}, args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// Before implements chat.Store.
+func (s *Store) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+	limit = page(limit)
+	if ctx.Err() != nil {
+		return nil, gaveUp(ctx)
+	}
+	v := s.tail.view(topic)
+	if seq <= 0 {
+		seq = v.head + 1
+	}
+	var events []chat.Event
+	v.back(0, func(_ int64, e *chat.Event) bool {
+		if len(events) == limit {
+			return false
+		}
+		if e.Seq < seq {
+			events = append(events, *e)
+		}
+		return true
+	})
+	if len(events) < limit && v.indexed > 0 {
+		err := s.read(ctx, func(c *conn) error {
+			return c.query(`SELECT `+eventColumns+` FROM topics t CROSS JOIN topic_events i ON i.topic_id = t.id CROSS JOIN events e ON e.seq = i.seq
+				WHERE t.name = ? AND i.seq < ? AND i.seq <= ? ORDER BY i.seq DESC LIMIT ?`,
+				func(row []driver.Value) error {
+					events = append(events, readEvent(row))
+					return nil
+				}, topic, seq, v.indexed, int64(limit-len(events)))
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Reverse(events)
+	return events, nil
+}
+
+// Backlog implements chat.Store.
+func (s *Store) Backlog(ctx context.Context, topic string, after int64, max int) (chat.Backlog, error) {
+	if ctx.Err() != nil {
+		return chat.Backlog{}, gaveUp(ctx)
+	}
+	want := page(max) + 1
+	v := s.tail.view(topic)
+	var b chat.Backlog
+	v.back(0, func(_ int64, e *chat.Event) bool {
+		if e.Seq <= after || b.Events == want {
+			return false
+		}
+		b.Events++
+		return true
+	})
+	if after >= v.indexed {
+		return b, nil // nothing above the watermark was ever removed
+	}
+	err := s.read(ctx, func(c *conn) error {
+		id, pruned := int64(0), int64(0)
+		err := c.query(`SELECT id, pruned FROM topics WHERE name = ?`, func(row []driver.Value) error {
+			id, pruned = integer(row[0]), integer(row[1])
+			return nil
+		}, topic)
+		if err != nil || id == 0 {
+			return err
+		}
+		b.Pruned = pruned > after
+		if b.Events == want {
+			return nil
+		}
+		n, _, err := c.one(`SELECT count(*) FROM (SELECT 1 FROM topic_events WHERE topic_id = ? AND seq > ? AND seq <= ? LIMIT ?)`,
+			id, after, v.indexed, int64(want-b.Events))
+		b.Events += int(n)
+		return err
+	})
+	return b, err
+}
+
+// Head implements chat.Store.
+func (s *Store) Head(ctx context.Context) (chat.Position, error) {
+	if ctx.Err() != nil {
+		return chat.Position{}, gaveUp(ctx)
+	}
+	return chat.Position{Epoch: s.epoch, Seq: s.tail.view().head}, nil
+}
+
+// Talks implements chat.Store; the topics come in the order of their names.
+func (s *Store) Talks(ctx context.Context, user string, after int64) ([]string, error) {
+	var names, found []string
+	var ids []int64
+	err := s.read(ctx, func(c *conn) error {
+		err := c.query(`SELECT t.id, t.name FROM talk_members m JOIN topics t ON t.id = m.topic_id WHERE m.user = ? ORDER BY t.name`,
+			func(row []driver.Value) error {
+				ids, names = append(ids, integer(row[0])), append(names, text(row[1]))
+				return nil
+			}, user)
+		if err != nil {
+			return err
+		}
+		// The tail is looked at first: what leaves it meanwhile is in the index.
+		v := s.tail.view(names...)
+		for i, name := range names {
+			if p := v.last[i]; p >= v.start {
+				if v.event(p).Seq > after {
+					found = append(found, name)
+				}
+				continue
+			}
+			_, ok, err := c.one(`SELECT seq FROM topic_events WHERE topic_id = ? AND seq > ? LIMIT 1`, ids[i], after)
+			if err != nil {
+				return err
+			}
+			if ok {
+				found = append(found, name)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
