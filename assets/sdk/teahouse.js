@@ -23,7 +23,7 @@
  * @typedef {{topic: string, seq: number, kind: string, from: string, key: string, body: any, at: number}} TeaEvent
  * @typedef {{name: 'connecting'|'live'|'waiting'|'closed', delay?: number, at?: number, code?: number,
  *   error?: string, reason?: string}} State  waiting: `delay` in ms, the next try at time `at`;
- *   closed: `reason` in words, `code` of the close, `error` the server's code where it gave one
+ *   closed: `reason` in words, `code` of the close, `error` its name
  * @typedef {{setTimeout: Function, clearTimeout: Function, now: () => number, random: () => number}} Clock
  * @typedef {object} Options
  * @property {string} [url] of the server or its WebSocket; default: where the page came from
@@ -90,8 +90,8 @@ class Topic extends Emitter {
     this._client = client
     this._recent = recent // how many events to begin with
     this._cursor = -1 // nothing yet
-    this._head = 0 // of the log, when joined
     this._joined = false
+    this._behind = false // the server said that a replay is under way
     this._own = new Set() // seqs above the cursor that were handed over with their ack
   }
 
@@ -135,6 +135,7 @@ class Topic extends Emitter {
   _reset(after, reason) {
     this._cursor = after
     this._own.clear()
+    for (const call of this._client._calls.values()) if (call.frame.topic === this.topic) call.since = after
     this._emit('reset', {reason})
   }
 }
@@ -248,12 +249,12 @@ class Client extends Emitter {
   _lost(conn, code, reason) {
     if (conn !== this._conn) return
     const now = this._clock.now()
-    const error = conn.error || {}
+    const said = conn.error || {}
     this._drop()
     if (code >= 4100 && code <= 4199) {
-      const refused = BAD_TOKEN.includes(error.code) || BAD_TOKEN_CLOSE.includes(code)
-      if (!refused || !this._options.getToken || this._renewed) {
-        return this._end({name: 'closed', code, error: error.code, reason: reason || error.message || ''})
+      const error = said.code || CLOSED_FOR[code]
+      if (!BAD_TOKEN.includes(error) || !this._options.getToken || this._renewed) {
+        return this._end({name: 'closed', code, error, reason: reason || said.message || ''})
       }
       this._renewed = true
       this._token = undefined
@@ -261,7 +262,7 @@ class Client extends Emitter {
     }
     if (conn.live && now - conn.live >= STABLE) this._tries = 0
     const most = Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++)
-    const delay = Math.round((error.retry_ms || 0) + this._clock.random() * most)
+    const delay = Math.round((said.retry_ms || 0) + this._clock.random() * most)
     this._waiting = this._clock.setTimeout(() => this._open(), delay)
     this._set({name: 'waiting', delay, at: now + delay, code, reason: reason || ''})
   }
@@ -323,13 +324,17 @@ class Client extends Emitter {
   _call(frame) {
     return new Promise((resolve, reject) => {
       if (this.state.name === 'closed') return reject(new TeahouseError('closed', this.state.reason))
+      const t = this._topics.get(frame.topic)
       frame.id = this._nextId++
-      this._calls.set(frame.id, {frame, sent: false, notBefore: 0, resolve, reject})
+      this._calls.set(frame.id, {frame, since: t ? t._cursor : -1, sent: false, notBefore: 0, resolve, reject})
       this._flush()
     })
   }
 
-  /** Says what may be said now: of each topic's sends the first one only, and none before the topic is joined. */
+  /**
+   * Says what may be said now: of each topic's sends the first one only, and none before the topic is joined
+   * and what was missed is here, so that the own message comes after it.
+   */
   _flush() {
     if (this.state.name !== 'live') return
     const now = this._clock.now()
@@ -338,7 +343,7 @@ class Client extends Emitter {
       const {op, topic} = call.frame
       if (op === 'send') {
         const t = this._topics.get(topic)
-        if (busy.has(topic) || (t && !t._joined)) continue
+        if (busy.has(topic) || (t && (!t._joined || t._behind))) continue
         busy.add(topic)
       }
       if (call.sent || call.notBefore > now) continue
@@ -355,6 +360,7 @@ class Client extends Emitter {
     this._clock.clearTimeout(conn.deadline)
     let f
     try { f = JSON.parse(data) || {} } catch (err) { return }
+    conn.error = null // an error explains a close if it is the last word before it
     const t = f.topic === this.inbox.topic ? this.inbox : this._topics.get(f.topic)
     const call = this._calls.get(f.id)
     switch (f.op) {
@@ -367,6 +373,7 @@ class Client extends Emitter {
       case 'presence': return call && this._settle(call, f)
       case 'signal':
       case 'online': return t && t._emit(f.op, f)
+      case 'live': return t && this._caughtUp(t, f)
       case 'reset': return t && (t._reset(f.after || 0, f.reason), this._save())
       case 'error': return this._refused(conn, call, f)
     }
@@ -398,10 +405,18 @@ class Client extends Emitter {
 
   _joinedTo(t, f) {
     t._joined = true
-    t._head = f.head || 0
+    t._behind = f.live === false
     // Where the first page begins, if the server says so; an empty log begins at 0.
     if (t._cursor < 0 && (f.after >= 0 || f.head === 0)) t._cursor = f.after || 0
     t._emit('joined', f)
+    this._flush()
+  }
+
+  /** Everything up to seq has been told. */
+  _caughtUp(t, {seq}) {
+    t._behind = false
+    if (seq > t._cursor) t._cursor = seq
+    if (t === this.inbox) this._save()
     this._flush()
   }
 
@@ -420,13 +435,13 @@ class Client extends Emitter {
     if (t === this.inbox) this._save()
   }
 
-  _acked(call, {seq, at, follows}) {
+  _acked(call, {seq, at}) {
     const {topic, key, kind, body} = call.frame
     const t = this._topics.get(topic)
-    // At or below the head of the join it was stored before: the replay brings it, or has. The same where the
-    // server says that the event `follows`, because this reader is behind.
-    if (t && !follows && seq > t._cursor && seq > t._head && !t._own.has(seq)) {
-      t._own.add(seq)
+    // Had the stream brought it, this call would be settled. What was there before the call was made is not
+    // told again: then this is the retry of one that had arrived.
+    if (t && seq > call.since && !t._own.has(seq)) {
+      if (seq > t._cursor) t._own.add(seq)
       t._deliver({topic, seq, kind, from: this.user, key, body, at})
     }
     this._settle(call, {seq, at})
@@ -493,9 +508,11 @@ export function connect(options = {}) {
   return new Client(options)
 }
 
-// How a server says that the token is missing, wrong or too old.
+// What the server's close codes mean where no error came before.
+const CLOSED_FOR = {
+  4100: 'bad_token', 4101: 'kicked', 4102: 'bad_frame', 4103: 'bad_user', 4104: 'too_large', 4106: 'token_expired', 4107: 'forbidden',
+}
 const BAD_TOKEN = ['bad_token', 'token_expired', 'unauthorized']
-const BAD_TOKEN_CLOSE = [4100, 4106]
 
 function socketURL(url) {
   const u = new URL(url || '/ws', globalThis.location && globalThis.location.href)

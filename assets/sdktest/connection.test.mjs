@@ -82,6 +82,8 @@ test('backoff: full jitter under a doubling bound of at most 30 s, anew after a 
 test('the server may say how long to stay away', () => {
   const t = start()
   greet(t.net.last)
+  t.net.last.say({op: 'error', code: 'rate_limited', message: 'that signal', retry_ms: 9000})
+  t.net.last.say({op: 'pong'})
   t.net.last.say({op: 'error', code: 'going_away', message: 'restart', retry_ms: 4000})
   t.clock.randoms.push(0)
   t.net.last.end(4002, 'going away')
@@ -179,6 +181,15 @@ test('close codes decide', async () => {
     assert.equal(t.net.all.length, 1, 'it does not come back by itself')
     t.client.retry()
     assert.equal(t.net.all.length, 2, 'it does when told to')
+  }
+})
+
+test('a close code without an error frame before it has a name all the same', () => {
+  for (const [code, error] of [[4100, 'bad_token'], [4101, 'kicked'], [4103, 'bad_user'], [4199, undefined]]) {
+    const t = start()
+    t.net.last.open()
+    t.net.last.end(code, 'words')
+    assert.equal(t.client.state.error, error)
   }
 })
 

@@ -84,12 +84,52 @@ test('a lost ack: the replay brings the event, it is told once and the send is d
   greet(t.net.last, {seq: 5, head: 5})
   const again = t.net.last.frames('send')[0]
   assert.equal(again.key, key)
-  t.net.last.say({op: 'ack', id: again.id, key, seq: 4, at: 44}) // the retry's ack overtakes the replay
   t.net.last.say(event(3))
+  t.net.last.say({op: 'ack', id: again.id, key, seq: 4, at: 44}) // the retry's ack overtakes the replay
   t.net.last.say(event(4, 'alice', {key}))
   t.net.last.say(event(5))
   assert.deepEqual(await done, {seq: 4, at: 44})
   assert.deepEqual(t.heard, [3, 4, 5])
+})
+
+test('a lost ack, and a replay that leaves out what this connection sends again', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last)
+  const done = room.send({text: 'mine'})
+  const {key} = t.net.last.frames('send')[0]
+  t.net.last.end()
+  await t.clock.pass(500)
+  greet(t.net.last, {seq: 5, head: 5})
+  t.net.last.say(event(3))
+  t.net.last.say(event(5))
+  t.net.last.say({op: 'ack', id: t.net.last.frames('send')[0].id, key, seq: 4, at: 44})
+  await done
+  assert.deepEqual(t.heard, [3, 5, 4])
+  // A second retry of the same key is no news.
+  const again = room.send({text: 'mine'}, {key})
+  t.net.last.say({op: 'ack', id: t.net.last.frames('send')[1].id, key, seq: 4, at: 44})
+  assert.deepEqual(await again, {seq: 4, at: 44})
+  assert.deepEqual(t.heard, [3, 5, 4])
+})
+
+test('sends wait for a replay that the server announces, and the place moves when it is over', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last, {join: false})
+  const [join] = t.net.last.frames('join')
+  joined(t.net.last, join, 30, {live: false, after: 9})
+  room.send({text: 'mine'})
+  t.net.last.say(event(10))
+  assert.equal(t.net.last.frames('send').length, 0)
+  t.net.last.say({op: 'live', topic: 'room:lobby', seq: 30})
+  const [send] = t.net.last.frames('send')
+  t.net.last.say({op: 'ack', id: send.id, key: send.key, seq: 31, at: 1})
+  assert.deepEqual(t.heard, [10, 31])
+  t.net.last.end()
+  await t.clock.pass(500)
+  greet(t.net.last)
+  assert.equal(t.net.last.frames('join')[0].after, 30)
 })
 
 test('a lost ack, the other way round: the replay comes before the retry’s ack', async () => {
@@ -210,13 +250,16 @@ test('another epoch in the welcome clears the cursors and tells of it', async ()
   t.net.last.say(event(100))
   const resets = []
   room.on('reset', (r) => resets.push(r.reason))
+  room.send({text: 'on its way'})
   t.net.last.end()
   await t.clock.pass(500)
   greet(t.net.last, {seq: 3, epoch: 'e2'})
   assert.deepEqual(resets, ['epoch'])
   assert.equal(t.net.last.frames('join')[0].recent, 50)
   t.net.last.say(event(3))
-  assert.deepEqual(t.heard, [100, 3])
+  const [send] = t.net.last.frames('send')
+  t.net.last.say({op: 'ack', id: send.id, key: send.key, seq: 4, at: 1})
+  assert.deepEqual(t.heard, [100, 3, 4])
 })
 
 test('the inbox begins at the welcome and goes on where it was, over a reload too', async () => {

@@ -73,7 +73,7 @@ function onState(state) {
   if (state.name !== 'closed') return
   // What the person can put right is asked at the door; the rest stands in the state line.
   const reason = () => why({code: state.error, message: state.reason})
-  if (WANTS_TOKEN.includes(state.error) || state.code === 4100 || state.code === 4106) {
+  if (WANTS_TOKEN.includes(state.error)) {
     const had = token
     memory.set('token', (token = ''))
     leave({wantsToken: true, refusal: () => (had ? t('token_refused', {why: reason()}) : t('token_needed'))})
