@@ -29,9 +29,9 @@ export function icon(name) {
 
 /** A coloured circle with the name's first letter. The colour follows from the name. */
 export function avatar(name) {
-  let sum = 7
-  for (const c of name) sum = (sum * 31 + c.codePointAt(0)) % 9973
-  return el('span', {class: 'avatar tone' + (sum % 8), 'aria-hidden': 'true'}, initial(name))
+  let hash = 0x811c9dc5 // FNV-1a; its upper bits are the better mixed ones
+  for (const c of name) hash = Math.imul(hash ^ c.codePointAt(0), 0x01000193)
+  return el('span', {class: 'avatar tone' + ((hash ^ hash >>> 15) >>> 9) % 8, 'aria-hidden': 'true'}, initial(name))
 }
 
 function initial(name) {

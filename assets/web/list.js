@@ -99,8 +99,7 @@ export function makeList(room) {
 
   function showTop() {
     const text = topNote() || (loading ? t('loading') : items.length && !more ? t('top') : '')
-    $('top').hidden = !text
-    $('top').textContent = text
+    $('top').textContent = text // its line stays there without a text: nothing below it may jump
   }
 
   async function loadOlder() {

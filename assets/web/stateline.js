@@ -11,7 +11,8 @@ export function makeStateLine(retry) {
   function show() {
     const {name} = state
     $('state').dataset.state = name
-    $('header').className = name
+    // A try between two waits does not make the line jump.
+    if (name !== 'connecting' || $('header').className !== 'waiting') $('header').className = name
     const reason = name === 'closed' ? why({code: state.error, message: state.reason}) : ''
     setText($('state-text'), reason ? t('closed_because', {why: reason}) : t('state_' + name))
     $('retry').hidden = name !== 'waiting' && name !== 'closed'

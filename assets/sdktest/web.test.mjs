@@ -1,0 +1,58 @@
+// The chat page's parts that need no browser.
+import test from 'node:test'
+import assert from 'node:assert/strict'
+import {readFileSync, readdirSync} from 'node:fs'
+import {strings} from '../web/strings.js'
+import {checkName, readAddress, roomLink, ROOM_BYTES} from '../web/names.js'
+
+const web = new URL('../web/', import.meta.url)
+const source = (name) => readFileSync(new URL(name, web), 'utf8')
+
+test('both languages have the same texts, with the same blanks', () => {
+  assert.deepEqual(Object.keys(strings.zh).sort(), Object.keys(strings.en).sort())
+  for (const key of Object.keys(strings.zh)) {
+    const blanks = (lang) => [...new Set([strings[lang][key]].flat().join().match(/\{\w+\}/g))].sort()
+    assert.deepEqual(blanks('zh'), blanks('en'), key)
+    assert.ok([strings.zh[key], strings.en[key]].flat().every((s) => s.trim()), key)
+  }
+})
+
+test('every text that the page asks for exists, and every one that exists is asked for', () => {
+  const html = source('index.html')
+  const js = readdirSync(web).filter((n) => n.endsWith('.js') && n !== 'strings.js').map(source).join('\n')
+  const asked = new Set([
+    ...[...html.matchAll(/data-t(?:-label|-placeholder)?="(\w+)"/g)].map((m) => m[1]),
+    ...[...js.matchAll(/'([a-z]+(?:_[a-z]+)*)'/g)].map((m) => m[1]),
+  ])
+  for (const m of html.matchAll(/data-t(?:-label|-placeholder)?="(\w+)"/g)) assert.ok(strings.en[m[1]], m[1])
+  for (const m of js.matchAll(/\bt\('(\w+)'[,)]/g)) assert.ok(strings.en[m[1]], m[1])
+  const made = /^(why|reset|state|name|room)_/ // their names are put together
+  for (const key of Object.keys(strings.en)) assert.ok(asked.has(key) || made.test(key), `${key} is not used`)
+})
+
+test('no text of the page stands outside the two languages', () => {
+  const js = readdirSync(web).filter((n) => n.endsWith('.js') && n !== 'strings.js').map(source).join('\n')
+  const code = js.replace(/\/\/.*|\/\*[^]*?\*\//g, '')
+  assert.deepEqual(code.match(/'[^'\n]*[\u4e00-\u9fff][^'\n]*'/g), ["'茶'"]) // the house's own initial
+})
+
+test('names: tidied up, and refused with a reason', () => {
+  const ok = {' 阿明 ': '阿明', 'a\u3000 b\tc': 'a b c', '👩‍🌾': '👩‍🌾', [`<b>&"'`]: `<b>&"'`, ['x'.repeat(64)]: 'x'.repeat(64)}
+  for (const [typed, name] of Object.entries(ok)) assert.deepEqual([checkName(typed).name, checkName(typed).wrong], [name, ''], typed)
+  const bad = {'': 'empty', ' \u3000\n': 'empty', ['茶'.repeat(22)]: 'long', 'a\u0007b': 'letters', 'a\u202eb': 'letters', 'a\u200bb': 'letters', '\ue000': 'letters'}
+  for (const [typed, wrong] of Object.entries(bad)) assert.equal(checkName(typed).wrong, wrong, JSON.stringify(typed))
+})
+
+test('the address: a room by hash or query, a token, and a link that opens the room', () => {
+  const at = (url) => new URL(url, 'http://tea.test/')
+  assert.deepEqual(readAddress(at('/')), {room: 'lobby', token: ''})
+  assert.deepEqual(readAddress(at('/?room=a')), {room: 'a', token: ''})
+  assert.deepEqual(readAddress(at('/?room=a#room=b&token=x.y.z')), {room: 'b', token: 'x.y.z'})
+  assert.deepEqual(readAddress(at('/#token=t')), {room: 'lobby', token: 't'})
+  assert.equal(readAddress(at('/#room=' + 'x'.repeat(ROOM_BYTES + 1))).room, 'lobby')
+  for (const room of ['茶 & 点心', 'a+b=c#d', '<i>', '%41']) {
+    const link = roomLink(at('/?room=old#token=secret'), room)
+    assert.equal(readAddress(new URL(link)).room, room)
+    assert.ok(!link.includes('secret'))
+  }
+})
