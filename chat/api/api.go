@@ -1,0 +1,288 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"teahouse/chat"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Hub is the live side, as far as this package needs it: *chat.Hub.
+type Hub interface {
+	// Publish appends the events, all or none, and hands them to the live
+	// connections. The deliveries come in the order of the events.
+	Publish(ctx context.Context, events []chat.Event) ([]chat.Delivery, error)
+	// Kick ends a live session; false if it is not live here.
+	Kick(session, reason string) bool
+	// Sessions lists sessions: the live state merged with the stored one.
+	Sessions(ctx context.Context, q chat.SessionQuery) ([]chat.Session, error)
+	// Ready returns nil, or why the hub serves nobody.
+	Ready() error
+	Stats() chat.HubStats
+	Limits() chat.Limits
+}
+
+// Log is the part of chat.Store that history is read from.
+type Log interface {
+	Replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error)
+	Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error)
+	Head(ctx context.Context) (chat.Position, error)
+}
+
+// Store is what this package keeps and reads besides the hub.
+type Store interface {
+	Log
+	Settings
+	Keys
+	Answers
+	Backuper
+}
+
+// Options is what an API is made of. Hub, Store and Tokens are required.
+type Options struct {
+	Hub    Hub
+	Store  Store
+	Tokens *Tokens
+	// LocalKey is made anew at each start for the command line on the same
+	// machine; it acts as the operator. "" is none.
+	LocalKey string
+	// Folder is where a backup is made before it is sent: the data folder.
+	Folder string
+	// Version stands in the API's description and in the metrics.
+	Version string
+	// Addr returns the address of who asks. nil takes it from the connection,
+	// which is right unless a trusted proxy stands in front.
+	Addr func(*http.Request) string
+	// StoreStats returns the store's counters for /metrics; nil is none.
+	StoreStats func() StoreStats
+	Logger     *slog.Logger     // nil: slog.Default()
+	Now        func() time.Time // nil: time.Now
+}
+
+// API is the HTTP API. Make it with New, mount it with Register.
+type API struct {
+	opts   Options
+	mux    *http.ServeMux // patterns of huma's operations, all with a method
+	huma   huma.API
+	guard  *guard
+	pass   passwordCheck
+	uses   keyUses
+	flight inflight
+	spec   document
+	docs   docs
+	stats  metrics
+
+	backup sync.Mutex // held while one is made and sent
+}
+
+// Bounds of a request. A call to 10,000 users with long ids in another script
+// is about 1.4 MB, escaped.
+const (
+	eventsBody  = 2 << 20
+	smallBody   = 64 << 10
+	callTimeout = 30 * time.Second
+)
+
+// New returns the API.
+func New(o Options) (*API, error) {
+	if o.Hub == nil || o.Store == nil || o.Tokens == nil {
+		return nil, errors.New("api: Hub, Store and Tokens are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Addr == nil {
+		o.Addr = peerAddr
+	}
+	a := &API{opts: o, mux: http.NewServeMux(), guard: newGuard(o.Now)}
+	a.pass.init()
+	a.stats.init(a)
+	if err := sweepBackups(o.Folder); err != nil {
+		return nil, fmt.Errorf("api: remove left-over backups: %w", err)
+	}
+	a.huma = humago.New(a.mux, config(o.Version))
+	a.huma.UseMiddleware(a.authenticate, a.once)
+	a.registerEvents()
+	a.registerTopics()
+	a.registerSessions()
+	a.registerTokens()
+	a.registerKeys()
+	a.registerBackup()
+	tidy(a.huma.OpenAPI())
+	return a, nil
+}
+
+// Register mounts the API: /api/, /openapi.json, /openapi.yaml, /docs,
+// /healthz, /readyz and /metrics. The patterns that serve the API itself have
+// no method, so that a wrong one gets a problem; a catch-all beside them must
+// have none either ("/" and not "GET /"), or ServeMux sees a conflict.
+func (a *API) Register(mux *http.ServeMux) {
+	mux.Handle("/api/", a)
+	mux.HandleFunc("GET /openapi.json", a.openAPIJSON)
+	mux.HandleFunc("GET /openapi.yaml", a.openAPIYAML)
+	mux.HandleFunc("GET /docs", a.docs.index)
+	mux.HandleFunc("GET /docs/{file}", a.docs.file)
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /metrics", a.metrics)
+}
+
+// Close waits for what still runs behind finished requests. Call it after the
+// HTTP server has stopped and before the store is closed.
+func (a *API) Close() { a.uses.wait() }
+
+// call is what is known of one request; it travels in its context.
+type call struct {
+	api       *API
+	id        string // for the log and the caller
+	addr      string
+	chinese   bool
+	operation string
+	caller    caller
+	once      string // derived from an Idempotency-Key, "" without one
+	logged    bool   // what went wrong stands in the log already
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c
+	}
+	return &call{}
+}
+
+// with returns r with a call in its context.
+func (a *API) with(r *http.Request) (*http.Request, *call) {
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	c := &call{
+		api: a, id: hex.EncodeToString(id[:]), addr: a.opts.Addr(r),
+		chinese: prefersChinese(r.Header.Get("Accept-Language")),
+	}
+	return r.WithContext(context.WithValue(r.Context(), callKey{}, c)), c
+}
+
+// ServeHTTP serves all of /api/.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, c := a.with(r)
+	sw := &statusWriter{ResponseWriter: w}
+	h := w.Header()
+	h.Set("X-Request-Id", c.id)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	defer func() { a.stats.count(c.operation, sw.status) }()
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler {
+			panic(v) // meant: the connection is cut, so that the caller sees it
+		}
+		a.opts.Logger.Error("request panicked", "request", c.id, "operation", c.operation, "panic", v, "stack", string(debug.Stack()))
+		if sw.status != 0 {
+			panic(http.ErrAbortHandler)
+		}
+		writeProblem(sw, r, chat.Errorf(chat.CodeInternal, ""))
+	}()
+
+	handler, pattern := a.mux.Handler(r)
+	if pattern == "" {
+		a.unknown(sw, r, handler)
+		return
+	}
+	// The write deadline keeps a caller that does not read from holding on to
+	// its answer for ever; a backup sets its own.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * callTimeout))
+	r.Body = http.MaxBytesReader(w, r.Body, eventsBody+1)
+	if r.Method == http.MethodPost {
+		// Bodies are JSON whatever they are called: `curl -d` and old PHP code
+		// call it a form. Cross-site requests are refused where a browser
+		// could send credentials by itself, in authenticate.
+		r.Header.Set("Content-Type", "application/json")
+	}
+	a.mux.ServeHTTP(sw, r)
+}
+
+// unknown answers for a path or method that no operation has.
+func (a *API) unknown(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	probe := &recorder{header: http.Header{}}
+	handler.ServeHTTP(probe, r)
+	switch probe.status {
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", probe.header.Get("Allow"))
+		p := callOf(r.Context()).problem(chat.Errorf(chat.CodeBadRequest, "%s is not possible here; try %s", r.Method, probe.header.Get("Allow")))
+		p.Title, p.Status = http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed
+		writeProblem(w, r, p)
+	case http.StatusNotFound:
+		writeProblem(w, r, chat.Errorf(chat.CodeNotFound, "there is no %s; /openapi.json and /docs list what there is", r.URL.Path))
+	default:
+		handler.ServeHTTP(w, r)
+	}
+}
+
+// register adds an operation that needs a role. Its errors leave as problems.
+func register[I, O any](a *API, need role, op huma.Operation, fn func(context.Context, *I) (*O, error)) {
+	if op.Metadata == nil {
+		op.Metadata = map[string]any{}
+	}
+	op.Metadata[metaRole] = need
+	op.Security = need.security()
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		out, err := fn(ctx, in)
+		if err != nil {
+			return nil, fail(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// peerAddr is the address of the other end of the connection.
+func peerAddr(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// statusWriter remembers the status for the metrics.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"teahouse/chat"
+)
+
+// words is how a code is put to a person. The English sentence comes with the
+// error itself; detail is for errors that have none. precise says that the
+// error's own sentence tells more than the Chinese one, so both are shown.
+type words struct {
+	title, detail     string
+	titleZH, detailZH string
+	precise           bool
+}
+
+var wording = map[chat.Code]words{
+	chat.CodeInternal:     {"Internal error", "something went wrong on the server; try again", "服务器内部错误", "服务器出了问题，请稍后重试。", false},
+	chat.CodeBadRequest:   {"Bad request", "the request is not valid", "请求无效", "请求的内容不正确，请检查后再试。", true},
+	chat.CodeBadTopic:     {"Bad topic", "the topic is not valid", "主题无效", "主题名称不正确，例如应为 room:lobby。", true},
+	chat.CodeBadUser:      {"Bad user id", "the user id is not valid", "用户名无效", "用户 ID 不正确。", true},
+	chat.CodeTooLarge:     {"Too large", "the request is too large", "内容过大", "提交的内容超过了允许的大小。", true},
+	chat.CodeUnauthorized: {"Unauthorized", "send a valid API key", "未授权", "请提供有效的 API 密钥（Authorization: Bearer KEY）。", false},
+	chat.CodeBadToken:     {"Bad token", "the token is not valid", "令牌无效", "令牌无效，请重新获取。", false},
+	chat.CodeTokenExpired: {"Token expired", "the token has expired", "令牌已过期", "令牌已过期，请重新获取。", false},
+	chat.CodeForbidden:    {"Forbidden", "this is not allowed with these credentials", "禁止访问", "当前身份无权进行此操作。", true},
+	chat.CodeNotFound:     {"Not found", "there is no such thing", "未找到", "请求的内容不存在。", false},
+	chat.CodeRateLimited:  {"Too many requests", "slow down", "请求过于频繁", "请求过于频繁，请稍后再试。", false},
+	chat.CodeKeyReused:    {"Key reused", "this key was used for another request", "密钥重复使用", "同一个幂等键已用于另一个不同的请求。", true},
+	chat.CodeGoingAway:    {"Going away", "the server is stopping; try again soon", "服务器正在停止", "服务器正在停止或重启，请稍后重试。", false},
+	chat.CodeBusy:         {"Busy", "the server is busy; try again soon", "服务器繁忙", "服务器繁忙，请稍后重试。", false},
+	chat.CodeStorageFull:  {"Storage full", "the server's disk is full", "存储空间已满", "服务器磁盘已满，暂时无法保存，请联系管理员。", false},
+	chat.CodeStorage:      {"Storage failed", "the server cannot save at the moment; try again", "存储失败", "服务器暂时无法保存数据，请稍后重试。", false},
+}
+
+func wordsOf(code chat.Code) words {
+	w, ok := wording[code]
+	if !ok {
+		w.title = http.StatusText(code.Verdict().Status)
+		w.detail = w.title
+	}
+	return w
+}
+
+// prefersChinese reads an Accept-Language header (RFC 9110, section 12.5.4):
+// whether Chinese is asked for, and not less than English.
+func prefersChinese(header string) bool {
+	var zh, en float64
+	for part := range strings.SplitSeq(header, ",") {
+		tag, params, _ := strings.Cut(part, ";")
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				continue
+			}
+			q = f
+		}
+		lang, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
+		switch lang {
+		case "zh":
+			zh = max(zh, q)
+		case "en":
+			en = max(en, q)
+		}
+	}
+	// Of two that are wanted as much, the one that is named first counts.
+	if zh == en {
+		return zh > 0 && strings.Index(strings.ToLower(header), "zh") < strings.Index(strings.ToLower(header), "en")
+	}
+	return zh > en
+}
