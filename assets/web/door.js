@@ -29,8 +29,10 @@ export function makeDoor(enter) {
 
   $('door-form').addEventListener('submit', (e) => {
     e.preventDefault()
-    const token = $('token').value.trim()
-    if (!$('token-field').hidden && token) return enter({token})
+    if (!$('token-field').hidden) {
+      const token = $('token').value.trim()
+      return token ? enter({token}) : complain(() => t('token_needed'), $('token'))
+    }
     const {name, wrong, n} = checkName($('name').value)
     if (wrong) return complain(() => t('name_' + wrong, {n}), $('name'))
     memory.set('name', name)
@@ -48,8 +50,10 @@ export function makeDoor(enter) {
       $('house').hidden = true
       $('door').hidden = false
       $('token-field').hidden = !wantsToken
+      $('name-field').hidden = wantsToken // the token says who comes
       $('name').value = $('name').value || memory.get('name')
       $('door-hint').textContent = t('entering', {room: roomTitle(room)})
+      $('door-hint').hidden = wantsToken
       const field = wantsToken ? $('token') : $('name')
       complain(refusal, refusal() ? field : undefined)
       field.focus()
