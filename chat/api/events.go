@@ -13,12 +13,12 @@ import (
 
 // PublishRequest is an event for one topic, or for the inboxes of users.
 type PublishRequest struct {
-	Topic string          `json:"topic,omitempty" doc:"Where to: room:NAME, user:ID or dm:A:B. Either this or to" example:"room:lobby"`
+	Topic string          `json:"topic,omitempty" nullable:"true" doc:"Where to: room:NAME, user:ID or dm:A:B. Either this or to" example:"room:lobby"`
 	To    []string        `json:"to,omitempty" minItems:"1" maxItems:"10000" doc:"Or: to the inboxes of these users, each once"`
-	Kind  string          `json:"kind,omitempty" default:"message" doc:"What the body is: letters, digits, '.', '_' and '-'"`
-	From  string          `json:"from,omitempty" doc:"The user in whose name it is sent; the house itself without it"`
+	Kind  string          `json:"kind,omitempty" nullable:"true" default:"message" doc:"What the body is: letters, digits, '.', '_' and '-'"`
+	From  string          `json:"from,omitempty" nullable:"true" doc:"The user in whose name it is sent; the house itself without it"`
 	Body  json.RawMessage `json:"body" doc:"Any JSON value of up to 16 KiB"`
-	Key   string          `json:"key,omitempty" doc:"The sender's key for this event: the same key never makes a second event in a topic. Derived from Idempotency-Key if that is given and this is not"`
+	Key   string          `json:"key,omitempty" nullable:"true" doc:"The sender's key for this event: the same key never makes a second event in a topic. Derived from Idempotency-Key if that is given and this is not"`
 }
 
 // Published says what became of a PublishRequest.
@@ -36,7 +36,7 @@ type PublishedEvent struct {
 }
 
 type publishInput struct {
-	idempotent
+	IdempotencyHeader
 	Body PublishRequest
 }
 

@@ -35,6 +35,9 @@ func TestPublish(t *testing.T) {
 		h.ask("POST", "/api/v1/events", `{"topic":"room:lobby","body":`+body+`}`).ok(200, nil)
 		equal(t, "body", string(h.store.events[len(h.store.events)-1].Body), body)
 	}
+	// Some languages send null for what they do not mean to say.
+	h.ask("POST", "/api/v1/events", `{"topic":null,"to":["alice"],"kind":null,"from":null,"key":null,"body":1}`).ok(200, nil)
+	h.ask("POST", "/api/v1/events", `{"topic":"room:lobby","to":null,"body":1}`).ok(200, nil)
 	// However the caller's HTTP library calls JSON.
 	for _, ct := range []string{"", "application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8"} {
 		h.ask("POST", "/api/v1/events", `{"topic":"room:lobby","body":1}`, "Content-Type", ct).ok(200, nil)

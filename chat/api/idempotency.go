@@ -36,9 +36,9 @@ const (
 	metaVault      = "vault"
 )
 
-// idempotent is embedded in the input of every POST, for its description; the
+// IdempotencyHeader is embedded in the input of every POST, for its description; the
 // middleware does the work.
-type idempotent struct {
+type IdempotencyHeader struct {
 	Key string `header:"Idempotency-Key" maxLength:"255" doc:"Makes it safe to send this request again: the same key and body get the first answer again, with the header Idempotency-Replayed; the same key with another body is a 409 key_reused. Any text of up to 255 characters, for example a UUID."`
 }
 

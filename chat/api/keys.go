@@ -77,7 +77,7 @@ type NewKey struct {
 }
 
 type keyInput struct {
-	idempotent
+	IdempotencyHeader
 	Body struct {
 		Name string `json:"name" minLength:"1" maxLength:"100" doc:"What it is for" example:"shop backend"`
 	}

@@ -134,7 +134,7 @@ type Token struct {
 }
 
 type tokenInput struct {
-	idempotent
+	IdempotencyHeader
 	Body TokenRequest
 }
 
