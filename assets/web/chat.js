@@ -180,6 +180,18 @@ $('room-form').addEventListener('submit', (e) => {
 })
 for (const button of document.querySelectorAll('[data-lang]')) button.addEventListener('click', switchLang)
 document.addEventListener('visibilitychange', showTitle)
+
+// Some phones lay their keyboard over the page. Then the house takes what is left of the view, unless that is
+// a zoomed part of it.
+const view = window.visualViewport
+if (view) {
+  view.addEventListener('resize', () => {
+    const squeezed = view.scale < 1.05 && window.innerHeight - view.height > 100
+    $('house').classList.toggle('squeezed', squeezed)
+    $('house').style.setProperty('--view', view.height + 'px')
+    if (squeezed) window.scrollTo(0, 0)
+  })
+}
 onLang(() => {
   list.relabel()
   showRoom()

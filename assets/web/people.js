@@ -7,8 +7,15 @@ const TYPING = 6000 // ms that a typing signal holds
 export function makePeople(me) {
   let here = new Set()
   let typing = new Map() // name -> timer
+  let due = 0
+
+  /** Many may come at once, after a restart of the server: the list is drawn once for them. */
+  function showSoon() {
+    if (!due) due = setTimeout(show, 30)
+  }
 
   function show() {
+    due = clearTimeout(due)
     const n = here.size
     $('online-count').textContent = n
     $('online').setAttribute('aria-label', t('online', {n}))
@@ -51,7 +58,7 @@ export function makePeople(me) {
         here.delete(user)
         types(user, false)
       }
-      show()
+      showSoon()
     },
     clear() {
       for (const timer of typing.values()) clearTimeout(timer)
