@@ -151,8 +151,8 @@ const settingPassword = "operator_password"
 
 // bcryptCost makes a check take some 50 ms on a server and 300 on a small
 // board. bcrypt and not argon2id because of its memory: a few kilobytes each,
-// where the whole program is to fit into 30 MB.
-const bcryptCost = 10
+// where the whole program is to fit into 30 MB. Tests take less.
+var bcryptCost = bcrypt.DefaultCost
 
 // stretch makes any password fit into bcrypt's 72 bytes.
 func stretch(password string) []byte {

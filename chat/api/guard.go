@@ -55,7 +55,7 @@ func (g *guard) forgive(addr string) {
 }
 
 // makeRoom keeps the map bounded: those go that have all their tries again,
-// or else any one.
+// and then any, down to three quarters, so that it is seldom done.
 func (g *guard) makeRoom(now time.Time) {
 	if len(g.tries) < guardMax {
 		return
@@ -66,7 +66,7 @@ func (g *guard) makeRoom(now time.Time) {
 		}
 	}
 	for k := range g.tries {
-		if len(g.tries) < guardMax {
+		if len(g.tries) <= guardMax*3/4 {
 			return
 		}
 		delete(g.tries, k)
