@@ -123,11 +123,8 @@ func (s *Store) Close() error {
 func (w *writer) finish() error {
 	w.indexBroken = time.Time{}
 	var errs []error
-	for w.tail.len() > 0 {
-		if !w.index(true) {
-			errs = append(errs, errors.New("the index could not be written; the next start does it"))
-			break
-		}
+	if !w.indexAll(true) {
+		errs = append(errs, errors.New("the index could not be written; the next start does it"))
 	}
 	_, err := w.c.exec(`UPDATE log SET stopped = 'clean'`)
 	errs = append(errs, err)

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql/driver"
+	"slices"
 	"sync"
 
 	"teahouse/chat"
@@ -55,7 +56,9 @@ func (f *feed) wait(closing <-chan struct{}) {
 	}
 }
 
-// take returns the oldest batch, nil if there is none.
+// take returns all that waits as one batch, nil if there is none: the hub
+// hands out in one round what was committed during the last one, and so sends
+// it in one write to each socket.
 func (f *feed) take() []chat.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,9 +66,11 @@ func (f *feed) take() []chat.Event {
 		return nil
 	}
 	batch := f.batches[0]
-	f.batches[0] = nil
-	f.batches = f.batches[1:]
-	f.held -= len(batch)
+	if len(f.batches) > 1 {
+		batch = slices.Concat(f.batches...)
+	}
+	clear(f.batches)
+	f.batches, f.held = f.batches[:0], 0
 	poke(f.room)
 	return batch
 }

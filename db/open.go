@@ -73,7 +73,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := migrate(c, path, s.opts.Migrations, s.clock, s.log); err != nil {
 		return nil, err
 	}
-	s.writer = &writer{s: s, c: c, tail: s.tail, topics: make(map[string]int64)}
+	s.writer = &writer{s: s, c: c, tail: s.tail, topics: make(map[string]int64), keys: make(map[uint64]int64)}
 	if err := s.writer.start(); err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (w *writer) start() error {
 	var floor, newest int64
 	err := w.c.query(`SELECT epoch, boot, stopped, indexed, floor FROM log`, func(row []driver.Value) error {
 		s.epoch, boot, stopped = text(row[0]), text(row[1]), text(row[2])
-		s.tail.indexed, floor = integer(row[3]), integer(row[4])
+		w.indexed, floor = integer(row[3]), integer(row[4])
 		return nil
 	})
 	if err != nil {
@@ -237,24 +237,45 @@ func (w *writer) start() error {
 			return err
 		}
 	}
-	place := int64(0)
-	err = w.c.query(`SELECT `+eventColumns+` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq > ? ORDER BY e.seq`,
-		func(row []driver.Value) error {
-			e := readEvent(row)
-			h := uint64(0)
-			if e.Key != "" {
-				h = keyHash(e.Topic, e.From, e.Key)
-				w.tail.keys[h] = place
-			}
-			w.tail.stage(place, e, h)
-			place++
-			return nil
-		}, s.tail.indexed)
+	s.tail.reset(head)
+	if err := w.recollect(); err != nil {
+		return err
+	}
+	return w.sweepSessions()
+}
+
+// recollect notes what the indexes lack. After a clean stop that is nothing.
+func (w *writer) recollect() error {
+	ids := make(map[int64]*topicTail)
+	err := w.c.query(`SELECT seq, topic_id, key_hash FROM events WHERE seq > ? ORDER BY seq`, func(r []driver.Value) error {
+		seq, id := integer(r[0]), integer(r[1])
+		x, ok := ids[id]
+		if !ok {
+			x = &topicTail{id: id}
+			ids[id] = x
+		}
+		x.seqs = append(x.seqs, seq)
+		hash, keyed := r[2].(int64)
+		if keyed {
+			w.keys[uint64(hash)] = seq
+		}
+		w.collect(x, uint64(hash), keyed, seq)
+		return nil
+	}, w.indexed)
 	if err != nil {
 		return err
 	}
-	s.tail.publish(place, head)
-	return w.sweepSessions()
+	for id, x := range ids {
+		err := w.c.query(`SELECT name FROM topics WHERE id = ?`, func(r []driver.Value) error {
+			x.name = text(r[0])
+			return nil
+		}, id)
+		if err != nil {
+			return err
+		}
+		w.tail.topics[x.name] = x
+	}
+	return nil
 }
 
 // begin decides whether this is still the log that it was, and makes the

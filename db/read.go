@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"slices"
-	"sort"
 	"strings"
 
 	"teahouse/chat"
@@ -70,39 +69,57 @@ func (s *Store) Replay(ctx context.Context, topics []string, after int64, limit 
 		return nil, gaveUp(ctx)
 	}
 	v := s.tail.view(topics...)
+	if limit == 0 || len(topics) == 0 || after >= v.head {
+		return nil, nil
+	}
+	// What is not indexed of all topics, and whether the indexes matter at all.
+	var fresh []int64
+	indexed := false
+	for i := range topics {
+		fresh = append(fresh, above(v.seqs[i], after)...)
+		indexed = indexed || after < v.upTo(i)
+	}
+	if len(topics) > 1 {
+		slices.Sort(fresh)
+	}
+	if !indexed {
+		if events, ok := v.recent(fresh[:min(len(fresh), limit)]); ok {
+			return events, nil
+		}
+	}
 	var events []chat.Event
-	if after < v.indexed && limit > 0 && len(topics) > 0 {
-		err := s.read(ctx, func(c *conn) (err error) {
-			if len(topics) == 1 {
-				events, err = replayOne(c, topics[0], after, v.indexed, limit)
-			} else {
-				events, err = replaySeveral(c, topics, after, v.indexed, limit)
+	err := s.read(ctx, func(c *conn) (err error) {
+		if len(topics) == 1 {
+			if events, err = replayOne(c, topics[0], after, v.upTo(0), limit); err != nil {
+				return err
 			}
+			fresh, err := s.fetch(c, &v, fresh[:min(len(fresh), limit-len(events))])
+			events = append(events, fresh...)
 			return err
-		})
+		}
+		seqs, err := mergeIndexes(c, topics, after, &v, limit)
 		if err != nil {
-			return nil, err
+			return err
 		}
+		seqs = append(seqs, fresh...)
+		slices.Sort(seqs)
+		events, err = s.fetch(c, &v, seqs[:min(len(seqs), limit)])
+		return err
+	})
+	return events, err
+}
+
+// recent returns the events if all of them are in memory.
+func (v *view) recent(seqs []int64) ([]chat.Event, bool) {
+	events := make([]chat.Event, 0, len(seqs))
+	for _, seq := range seqs {
+		e := v.event(seq)
+		if e == nil {
+			return nil, false
+		}
+		events = append(events, *e)
 	}
-	if len(events) < limit {
-		var places []int64
-		for i := range topics {
-			v.back(i, func(p int64, e *chat.Event) bool {
-				if e.Seq <= after {
-					return false
-				}
-				places = append(places, p)
-				return true
-			})
-		}
-		slices.Sort(places)
-		places = places[:min(len(places), limit-len(events))]
-		events = slices.Grow(events, len(places))
-		for _, p := range places {
-			events = append(events, *v.event(p))
-		}
-	}
-	return events, nil
+	return events, true
 }
 
 func replayOne(c *conn, topic string, after, upTo int64, limit int) (events []chat.Event, err error) {
@@ -118,28 +135,33 @@ func replayOne(c *conn, topic string, after, upTo int64, limit int) (events []ch
 // cursor walks one topic's index, a page at a time.
 type cursor struct {
 	id   int64
+	upTo int64
 	seqs []int64
 	more bool
 }
 
 const cursorPage = 64
 
-func (cu *cursor) fill(c *conn, after, upTo int64) error {
+func (cu *cursor) fill(c *conn, after int64) error {
 	cu.seqs = cu.seqs[:0]
 	err := c.query(`SELECT seq FROM topic_events WHERE topic_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
 		func(row []driver.Value) error {
 			cu.seqs = append(cu.seqs, integer(row[0]))
 			return nil
-		}, cu.id, after, upTo, int64(cursorPage))
+		}, cu.id, after, cu.upTo, int64(cursorPage))
 	cu.more = len(cu.seqs) == cursorPage
 	return err
 }
 
-// replaySeveral merges the topics' indexes first, so that a topic with a long
+// mergeIndexes returns the lowest Seqs above after in the indexes of several
+// topics, at least limit of them if there are so many. A topic with a long
 // past costs no more than what is returned of it.
-func replaySeveral(c *conn, topics []string, after, upTo int64, limit int) ([]chat.Event, error) {
+func mergeIndexes(c *conn, topics []string, after int64, v *view, limit int) ([]int64, error) {
 	var cursors []*cursor
-	for _, name := range topics {
+	for i, name := range topics {
+		if after >= v.upTo(i) {
+			continue
+		}
 		id, found, err := c.one(`SELECT id FROM topics WHERE name = ?`, name)
 		if err != nil {
 			return nil, err
@@ -147,8 +169,8 @@ func replaySeveral(c *conn, topics []string, after, upTo int64, limit int) ([]ch
 		if !found {
 			continue
 		}
-		cu := &cursor{id: id}
-		if err := cu.fill(c, after, upTo); err != nil {
+		cu := &cursor{id: id, upTo: v.upTo(i)}
+		if err := cu.fill(c, after); err != nil {
 			return nil, err
 		}
 		if len(cu.seqs) > 0 {
@@ -158,49 +180,55 @@ func replaySeveral(c *conn, topics []string, after, upTo int64, limit int) ([]ch
 	var seqs []int64
 	for len(seqs) < limit && len(cursors) > 0 {
 		// Everything up to the lowest end of a page that has more is complete.
-		bound := upTo
+		bound := v.head
 		for _, cu := range cursors {
 			if cu.more {
 				bound = min(bound, cu.seqs[len(cu.seqs)-1])
 			}
 		}
 		for _, cu := range cursors {
-			n := sort.Search(len(cu.seqs), func(i int) bool { return cu.seqs[i] > bound })
-			seqs = append(seqs, cu.seqs[:n]...)
-			cu.seqs = cu.seqs[n:]
+			done := len(cu.seqs) - len(above(cu.seqs, bound))
+			seqs = append(seqs, cu.seqs[:done]...)
+			cu.seqs = cu.seqs[done:]
 			if len(cu.seqs) == 0 && cu.more {
-				if err := cu.fill(c, bound, upTo); err != nil {
+				if err := cu.fill(c, bound); err != nil {
 					return nil, err
 				}
 			}
 		}
 		cursors = slices.DeleteFunc(cursors, func(cu *cursor) bool { return len(cu.seqs) == 0 })
 	}
-	slices.Sort(seqs)
-	return fetch(c, seqs[:min(len(seqs), limit)])
+	return seqs, nil
 }
 
-const fetchSize = 32
+const (
+	fetchOne  = `SELECT ` + eventColumns + ` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq = ?`
+	fetchSize = 32
+)
 
-var fetchText = `SELECT ` + eventColumns + ` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq IN (?` + strings.Repeat(`, ?`, fetchSize-1) + `) ORDER BY e.seq`
+var fetchMany = strings.Replace(fetchOne, "= ?", "IN (?"+strings.Repeat(", ?", fetchSize-1)+") ORDER BY e.seq", 1)
 
-// fetch reads the events with these rising Seqs.
-func fetch(c *conn, seqs []int64) ([]chat.Event, error) {
+// fetch returns the events with these rising Seqs, from memory or the file.
+func (s *Store) fetch(c *conn, v *view, seqs []int64) ([]chat.Event, error) {
 	events := make([]chat.Event, 0, len(seqs))
+	old := len(below(seqs, v.start))
+	keep := func(row []driver.Value) error {
+		events = append(events, readEvent(row))
+		return nil
+	}
 	args := make([]driver.Value, fetchSize)
-	for len(seqs) > 0 {
-		n := min(len(seqs), fetchSize)
+	for todo := seqs[:old]; len(todo) > 0; {
+		n := min(len(todo), fetchSize)
 		for i := range args {
-			args[i] = seqs[min(i, n-1)]
+			args[i] = todo[min(i, n-1)]
 		}
-		seqs = seqs[n:]
-		err := c.query(fetchText, func(row []driver.Value) error {
-			events = append(events, readEvent(row))
-			return nil
-		}, args...)
-		if err != nil {
+		todo = todo[n:]
+		if err := c.query(fetchMany, keep, args...); err != nil {
 			return nil, err
 		}
+	}
+	for _, seq := range seqs[old:] {
+		events = append(events, *v.event(seq))
 	}
 	return events, nil
 }
@@ -215,31 +243,35 @@ func (s *Store) Before(ctx context.Context, topic string, seq int64, limit int) 
 	if seq <= 0 {
 		seq = v.head + 1
 	}
+	if limit == 0 {
+		return nil, nil
+	}
+	fresh := below(v.seqs[0], seq)
+	fresh = fresh[max(0, len(fresh)-limit):]
+	if len(fresh) == limit {
+		if events, ok := v.recent(fresh); ok {
+			return events, nil
+		}
+	}
 	var events []chat.Event
-	v.back(0, func(_ int64, e *chat.Event) bool {
-		if len(events) == limit {
-			return false
-		}
-		if e.Seq < seq {
-			events = append(events, *e)
-		}
-		return true
-	})
-	if len(events) < limit && v.indexed > 0 {
-		err := s.read(ctx, func(c *conn) error {
-			return c.query(`SELECT `+eventColumns+` FROM topics t CROSS JOIN topic_events i ON i.topic_id = t.id CROSS JOIN events e ON e.seq = i.seq
+	err := s.read(ctx, func(c *conn) error {
+		if len(fresh) < limit {
+			err := c.query(`SELECT `+eventColumns+` FROM topics t CROSS JOIN topic_events i ON i.topic_id = t.id CROSS JOIN events e ON e.seq = i.seq
 				WHERE t.name = ? AND i.seq < ? AND i.seq <= ? ORDER BY i.seq DESC LIMIT ?`,
 				func(row []driver.Value) error {
 					events = append(events, readEvent(row))
 					return nil
-				}, topic, seq, v.indexed, int64(limit-len(events)))
-		})
-		if err != nil {
-			return nil, err
+				}, topic, seq, v.upTo(0), int64(limit-len(fresh)))
+			if err != nil {
+				return err
+			}
 		}
-	}
-	slices.Reverse(events)
-	return events, nil
+		slices.Reverse(events)
+		newer, err := s.fetch(c, &v, fresh)
+		events = append(events, newer...)
+		return err
+	})
+	return events, err
 }
 
 // Backlog implements chat.Store.
@@ -249,16 +281,9 @@ func (s *Store) Backlog(ctx context.Context, topic string, after int64, max int)
 	}
 	want := page(max) + 1
 	v := s.tail.view(topic)
-	var b chat.Backlog
-	v.back(0, func(_ int64, e *chat.Event) bool {
-		if e.Seq <= after || b.Events == want {
-			return false
-		}
-		b.Events++
-		return true
-	})
-	if after >= v.indexed {
-		return b, nil // nothing above the watermark was ever removed
+	b := chat.Backlog{Events: min(want, len(above(v.seqs[0], after)))}
+	if after >= v.upTo(0) {
+		return b, nil // only what is indexed is ever removed
 	}
 	err := s.read(ctx, func(c *conn) error {
 		id, pruned := int64(0), int64(0)
@@ -274,7 +299,7 @@ func (s *Store) Backlog(ctx context.Context, topic string, after int64, max int)
 			return nil
 		}
 		n, _, err := c.one(`SELECT count(*) FROM (SELECT 1 FROM topic_events WHERE topic_id = ? AND seq > ? AND seq <= ? LIMIT ?)`,
-			id, after, v.indexed, int64(want-b.Events))
+			id, after, v.upTo(0), int64(want-b.Events))
 		b.Events += int(n)
 		return err
 	})
@@ -305,10 +330,8 @@ func (s *Store) Talks(ctx context.Context, user string, after int64) ([]string, 
 		// The tail is looked at first: what leaves it meanwhile is in the index.
 		v := s.tail.view(names...)
 		for i, name := range names {
-			if p := v.last[i]; p >= v.start {
-				if v.event(p).Seq > after {
-					found = append(found, name)
-				}
+			if seqs := v.seqs[i]; len(seqs) > 0 && seqs[len(seqs)-1] > after {
+				found = append(found, name)
 				continue
 			}
 			_, ok, err := c.one(`SELECT seq FROM topic_events WHERE topic_id = ? AND seq > ? LIMIT 1`, ids[i], after)

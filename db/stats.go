@@ -31,7 +31,7 @@ type Stats struct {
 	LastCommit time.Duration   // how long the newest commit took, its sync included
 	WAL        int64           // bytes of the WAL file
 	Queue      int             // operations that wait for the writer
-	Unindexed  int64           // events held in memory until they are indexed
+	Unindexed  int64           // index rows held in memory until they are written
 }
 
 // Stats returns the counters.
@@ -46,7 +46,6 @@ func (s *Store) Stats() Stats {
 	if fi, err := os.Stat(s.path + "-wal"); err == nil {
 		st.WAL = fi.Size()
 	}
-	v := s.tail.view()
-	st.Unindexed = v.end - v.start
+	st.Unindexed = s.stats.unindexed.Load()
 	return st
 }

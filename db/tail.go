@@ -1,44 +1,57 @@
 package db
 
 import (
+	"slices"
 	"sync"
 
 	"teahouse/chat"
 )
 
-// chunkSize is how many events one piece of the memory tail holds.
-const chunkSize = 256
+const (
+	recentEvents = 8192    // so many of the newest events are held whole,
+	recentBytes  = 8 << 20 // if they are not more than this
 
-// chunk is a piece of the tail. An entry is written once, before it is
-// published, and never changed: readers need the lock to learn how far they
-// may look, not to look.
+	chunkSize = 256 // events in one piece of the memory
+)
+
+// chunk is a piece of the recent events. An entry is written once, before it
+// is published, and never changed: readers need the lock to learn how far
+// they may look, not to look.
 type chunk struct {
 	events [chunkSize]chat.Event
-	prev   [chunkSize]int64  // the place of the topic's event before this one, -1 if it is not in memory
-	hash   [chunkSize]uint64 // of the key, for the writer
+	bytes  int
 }
 
-// tail holds the events that are committed but not indexed yet, whole, so
-// that a read is the index up to the watermark and the tail above it. The
-// writer adds to it and cuts it; everybody reads.
+// tail is what memory knows of the newest part of the log: the recent events
+// themselves, and the place of every event that is not in the index on the
+// disk yet. So a topic is its index and, above that, its list here. The
+// writer changes it; everybody reads.
 type tail struct {
-	mu      sync.RWMutex
-	chunks  []*chunk
-	base    int64            // the place of chunks[0].events[0]
-	start   int64            // the place of the oldest event that is not indexed
-	end     int64            // the place after the newest published event
-	bytes   int              // of the events from start on
-	topics  map[string]int64 // the place of a topic's newest event
-	indexed int64            // the watermark: events up to this Seq are in the index
-	head    int64            // every event up to this Seq is durable
+	mu     sync.RWMutex
+	head   int64 // every event up to this Seq is durable
+	topics map[string]*topicTail
 
-	// keys leads from a key's hash to the place of its event. It is the
-	// writer's own and needs no lock; it may already hold staged events.
-	keys map[uint64]int64
+	// The recent events have the Seqs from start up to head, without a gap:
+	// there are gaps between two opens of a file only.
+	chunks []*chunk
+	base   int64 // Seq of the first entry of chunks[0]
+	start  int64
+	bytes  int
 }
 
-func newTail() *tail {
-	return &tail{topics: make(map[string]int64), keys: make(map[uint64]int64)}
+// topicTail lists the events of one topic that are not indexed yet. All of
+// the topic that is older is in the index.
+type topicTail struct {
+	id   int64
+	name string
+	seqs []int64 // rising; only added to and cut at the front, so that a reader may keep it
+}
+
+func newTail() *tail { return &tail{topics: make(map[string]*topicTail)} }
+
+// reset sets where the log stands, before there are readers.
+func (t *tail) reset(head int64) {
+	t.head, t.base, t.start = head, head+1, head+1
 }
 
 // size estimates the memory that an event takes.
@@ -46,131 +59,127 @@ func size(e *chat.Event) int {
 	return 160 + len(e.Topic) + len(e.Kind) + len(e.From) + len(e.Key) + len(e.Body)
 }
 
-// at returns the event at a place that the view or the writer knows to be there.
-func at(chunks []*chunk, base, place int64) *chat.Event {
-	i := place - base
-	return &chunks[i/chunkSize].events[i%chunkSize]
-}
-
-// stage puts an event at the given place, at or after end, without publishing it.
-// Only the writer calls it.
-func (t *tail) stage(place int64, e chat.Event, hash uint64) {
-	i := place - t.base
+// stage keeps an event above the head without publishing it. Writer only.
+func (t *tail) stage(e chat.Event) {
+	i := e.Seq - t.base
 	if int(i/chunkSize) == len(t.chunks) {
 		t.mu.Lock() // a view copies the slice's header
 		t.chunks = append(t.chunks, new(chunk))
 		t.mu.Unlock()
 	}
-	c := t.chunks[i/chunkSize]
-	c.events[i%chunkSize], c.hash[i%chunkSize] = e, hash
+	t.chunks[i/chunkSize].events[i%chunkSize] = e
 }
 
-// publish makes the staged events up to end visible and moves the head.
-func (t *tail) publish(end, head int64) {
+// staged returns an event that is in memory, perhaps not published yet. Writer only.
+func (t *tail) staged(seq int64) *chat.Event {
+	i := seq - t.base
+	return &t.chunks[i/chunkSize].events[i%chunkSize]
+}
+
+// publish makes the staged events up to head visible; ids are their topics'.
+func (t *tail) publish(head int64, ids []int64, filed func(*topicTail, *chat.Event)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for p := t.end; p < end; p++ {
-		i := p - t.base
-		c := t.chunks[i/chunkSize]
-		e := &c.events[i%chunkSize]
+	for n, id := range ids {
+		e := t.staged(t.head + 1 + int64(n))
 		e.Origin = 0
-		prev, ok := t.topics[e.Topic]
-		if !ok {
-			prev = -1
-		}
-		c.prev[i%chunkSize] = prev
-		t.topics[e.Topic] = p
-		t.bytes += size(e)
+		filed(t.file(e.Topic, id, e.Seq), e)
+		size := size(e)
+		t.chunks[(e.Seq-t.base)/chunkSize].bytes += size
+		t.bytes += size
 	}
-	t.end = end
-	t.head = max(t.head, head)
+	t.head = head
+	for drop := 0; ; drop++ {
+		n := t.head + 1 - t.start
+		if n <= recentEvents && t.bytes <= recentBytes || n <= chunkSize {
+			if drop > 0 {
+				t.chunks = slices.Clone(t.chunks[drop:])
+				t.base += int64(drop * chunkSize)
+			}
+			return
+		}
+		t.bytes -= t.chunks[drop].bytes
+		t.start += chunkSize
+	}
 }
 
-// cut drops the oldest n events, which the index holds up to watermark now.
-func (t *tail) cut(n int64, watermark int64) {
-	for p := t.start; p < t.start+n; p++ {
-		i := p - t.base
-		h := t.chunks[i/chunkSize].hash[i%chunkSize]
-		if q, ok := t.keys[h]; ok && q == p {
-			delete(t.keys, h)
-		}
+// file notes an event that is not indexed.
+func (t *tail) file(topic string, id, seq int64) *topicTail {
+	x, ok := t.topics[topic]
+	if !ok {
+		x = &topicTail{id: id, name: topic}
+		t.topics[topic] = x
 	}
+	x.seqs = append(x.seqs, seq)
+	return x
+}
+
+// indexed forgets the oldest entry of each row's topic: it is in the index now.
+func (t *tail) indexed(rows []row) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for p := t.start; p < t.start+n; p++ {
-		e := at(t.chunks, t.base, p)
-		if t.topics[e.Topic] == p {
-			delete(t.topics, e.Topic)
+	for _, r := range rows {
+		if x := r.topic; len(x.seqs) > 1 {
+			x.seqs = x.seqs[1:]
+		} else {
+			x.seqs = nil
+			delete(t.topics, x.name)
 		}
-		t.bytes -= size(e)
-	}
-	t.start += n
-	t.indexed = watermark
-	if drop := (t.start - t.base) / chunkSize; drop > 0 {
-		t.chunks = append([]*chunk(nil), t.chunks[drop:]...)
-		t.base += drop * chunkSize
 	}
 }
 
-// view is what a reader sees of the tail without holding the lock.
+// view is what a reader sees of the tail at one moment, without the lock.
 type view struct {
-	chunks           []*chunk
-	base, start, end int64
-	indexed, head    int64
-	last             []int64 // per topic asked for: the place of its newest event, -1 without one
+	head   int64
+	seqs   [][]int64 // for each topic asked for, what is not indexed
+	chunks []*chunk
+	base   int64
+	start  int64
 }
 
 func (t *tail) view(topics ...string) view {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	v := view{chunks: t.chunks, base: t.base, start: t.start, end: t.end, indexed: t.indexed, head: t.head}
+	v := view{head: t.head, chunks: t.chunks, base: t.base, start: t.start}
 	if len(topics) > 0 {
-		v.last = make([]int64, len(topics))
+		v.seqs = make([][]int64, len(topics))
 		for i, name := range topics {
-			p, ok := t.topics[name]
-			if !ok {
-				p = -1
+			if x, ok := t.topics[name]; ok {
+				v.seqs[i] = x.seqs
 			}
-			v.last[i] = p
 		}
 	}
 	return v
 }
 
-func (v *view) event(place int64) *chat.Event { return at(v.chunks, v.base, place) }
-
-// back walks a topic's events in the tail, the newest first, while f says so.
-func (v *view) back(topic int, f func(place int64, e *chat.Event) bool) {
-	for p := v.last[topic]; p >= v.start; {
-		i := p - v.base
-		c := v.chunks[i/chunkSize]
-		if !f(p, &c.events[i%chunkSize]) {
-			return
-		}
-		p = c.prev[i%chunkSize]
+// upTo is the Seq up to which the topic's index is complete in this view.
+func (v *view) upTo(topic int) int64 {
+	if s := v.seqs[topic]; len(s) > 0 {
+		return s[0] - 1
 	}
+	return v.head
 }
 
-func (t *tail) len() int64 { return t.end - t.start }
-
-// find looks a key up among the events in memory, staged ones up to end included.
-func (t *tail) find(hash uint64, e *chat.Event, end int64) (place int64, found bool) {
-	p, ok := t.keys[hash]
-	if !ok {
-		return 0, false
+// event returns a recent event, nil if it is not in memory.
+func (v *view) event(seq int64) *chat.Event {
+	if seq < v.start || seq > v.head {
+		return nil
 	}
-	if sameKey(at(t.chunks, t.base, p), e) {
-		return p, true
-	}
-	// Two keys with one hash: the map holds only the newer, so look at all.
-	for p := end - 1; p >= t.start; p-- {
-		if sameKey(at(t.chunks, t.base, p), e) {
-			return p, true
-		}
-	}
-	return 0, false
+	i := seq - v.base
+	return &v.chunks[i/chunkSize].events[i%chunkSize]
 }
 
-func sameKey(a, b *chat.Event) bool {
-	return a.Key == b.Key && a.Topic == b.Topic && a.From == b.From
+// above returns the part of a rising list that is above seq.
+func above(seqs []int64, seq int64) []int64 {
+	i, found := slices.BinarySearch(seqs, seq)
+	if found {
+		i++
+	}
+	return seqs[i:]
+}
+
+// below returns the part of a rising list that is below seq.
+func below(seqs []int64, seq int64) []int64 {
+	i, _ := slices.BinarySearch(seqs, seq)
+	return seqs[:i]
 }

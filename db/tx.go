@@ -13,15 +13,16 @@ import (
 // tx is the transaction that the writer has open, as an op sees it.
 type tx struct {
 	*conn
-	w     *writer
-	at    int64 // the one timestamp of this transaction, ms
-	head  int64 // Seq of the newest event, staged ones included
-	end   int64 // the place after the newest staged event in the tail
-	count int   // events staged
-	names []string
-	known map[uint64][]chat.Event // what the index says of the keys of this batch
-	asked map[uint64]struct{}     // the hashes that known answers for
-	first []replaced              // events that gave way to a first one of this very transaction
+	w      *writer
+	at     int64                   // the one timestamp of this transaction, ms
+	head   int64                   // Seq of the newest event, staged ones included
+	count  int                     // events staged
+	ids    []int64                 // their topics
+	hashes []uint64                // their keys' hashes
+	names  []string                // topics made
+	known  map[uint64][]chat.Event // what the index says of the keys of this batch
+	asked  map[uint64]struct{}     // the hashes that known answers for
+	first  []replaced              // events that gave way to a first one of this very transaction
 }
 
 // replaced remembers an op's own event, for the case that the transaction is
@@ -38,7 +39,7 @@ func (t *tx) begin(w *writer) {
 	now := w.s.clock().UnixMilli()
 	clear(t.first)
 	*t = tx{conn: w.c, w: w, at: max(now, w.lastAt), head: w.tail.head,
-		end: w.tail.end, names: t.names[:0], known: t.known, asked: t.asked, first: t.first[:0]}
+		ids: t.ids[:0], hashes: t.hashes[:0], names: t.names[:0], known: t.known, asked: t.asked, first: t.first[:0]}
 	if t.asked == nil {
 		t.known, t.asked = make(map[uint64][]chat.Event), make(map[uint64]struct{})
 	}
@@ -102,16 +103,12 @@ func (t *tx) append(events ...chat.Event) error {
 func (t *tx) undo(m mark) {
 	for t.count > m.count {
 		t.count--
-		t.end--
-		e := at(t.w.tail.chunks, t.w.tail.base, t.end)
-		if e.Key != "" {
-			h := keyHash(e.Topic, e.From, e.Key)
-			if t.w.tail.keys[h] == t.end {
-				delete(t.w.tail.keys, h)
-			}
+		if h := t.hashes[t.count]; t.w.keys[h] == t.head {
+			delete(t.w.keys, h)
 		}
-		t.head = e.Seq - 1 // nobody has seen it
+		t.head--
 	}
+	t.ids, t.hashes = t.ids[:t.count], t.hashes[:t.count]
 	if m == (mark{}) {
 		for _, r := range t.first {
 			*r.in = r.was
@@ -127,9 +124,8 @@ func (t *tx) undo(m mark) {
 // takes the Origins away.
 func (t *tx) fresh() []chat.Event {
 	events := make([]chat.Event, t.count)
-	first := t.end - int64(t.count)
 	for i := range events {
-		events[i] = *at(t.w.tail.chunks, t.w.tail.base, first+int64(i))
+		events[i] = *t.w.tail.staged(t.head - int64(t.count) + 1 + int64(i))
 	}
 	return events
 }
@@ -147,11 +143,13 @@ func (t *tx) write(events []chat.Event, hashes []uint64) error {
 		h := hashes[i]
 		var hash driver.Value
 		if e.Key != "" {
-			if place, ok := tl.find(h, e, t.end); ok {
-				if place >= tl.end {
+			if x, err := t.w.inMemory(h, e, t.head); err != nil {
+				return err
+			} else if x != nil {
+				if x.Seq > tl.head {
 					t.first = append(t.first, replaced{e, *e})
 				}
-				*e = *at(tl.chunks, tl.base, place)
+				*e = *x
 				e.Origin = 0
 				continue
 			}
@@ -173,12 +171,12 @@ func (t *tx) write(events []chat.Event, hashes []uint64) error {
 		if _, err := t.exec(insertEvent, e.Seq, id, hash, e.At, e.Kind, e.From, e.Key, string(e.Body)); err != nil {
 			return err
 		}
-		tl.stage(t.end, *e, h)
+		tl.stage(*e)
 		if e.Key != "" {
-			tl.keys[h] = t.end
+			t.w.keys[h] = e.Seq
 		}
+		t.ids, t.hashes = append(t.ids, id), append(t.hashes, h)
 		t.head++
-		t.end++
 		t.count++
 	}
 	return nil
@@ -221,7 +219,7 @@ func (t *tx) lookUp(ops []*op) error {
 				continue
 			}
 			h := o.hashes[i]
-			if _, ok := t.w.tail.keys[h]; ok {
+			if _, ok := t.w.keys[h]; ok {
 				continue // there, or another key with the same hash: asked alone then
 			}
 			if _, ok := t.asked[h]; ok {

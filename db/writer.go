@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -88,7 +89,15 @@ type writer struct {
 	tx    tx
 
 	topics map[string]int64 // name -> id of topics written lately
-	lastAt int64            // At of the newest event: the clock may go back, At does not
+
+	// What the indexes on the disk do not hold yet.
+	topicRows, keyRows behind
+	keys               map[uint64]int64 // a key's hash -> Seq of its event
+	indexed            int64            // log.indexed: below it nothing waits
+	sinceRest          int              // events since the last rest
+	args               []driver.Value
+
+	lastAt int64 // At of the newest event: the clock may go back, At does not
 
 	walBytes    int64 // written to the WAL since it was last emptied, about
 	unsure      bool  // a sync failed: what the WAL holds on the disk is not known
@@ -97,8 +106,9 @@ type writer struct {
 
 // loop drains the queue, commit by commit, until the store is closed.
 func (w *writer) loop() {
-	idle := time.NewTimer(idleAfter)
-	defer idle.Stop()
+	rest := time.NewTicker(restEvery)
+	defer rest.Stop()
+	resting := true // there is nothing to do in a quiet moment
 	for {
 		var first *op
 		select {
@@ -106,8 +116,11 @@ func (w *writer) loop() {
 		default:
 			select {
 			case first = <-w.s.queue:
-			case <-idle.C:
-				w.idle()
+			case <-rest.C:
+				if resting = !w.rest(); resting {
+					rest.Stop()
+				}
+				w.s.stats.unindexed.Store(int64(w.waiting()))
 				continue
 			case <-w.s.closing:
 				w.drain()
@@ -117,9 +130,13 @@ func (w *writer) loop() {
 		w.s.feed.wait(w.s.closing)
 		w.gather(first)
 		w.commit()
-		w.index(false)
+		w.index()
 		w.checkpoint(false)
-		idle.Reset(idleAfter)
+		w.s.stats.unindexed.Store(int64(w.waiting()))
+		if resting {
+			resting = false
+			rest.Reset(restEvery)
+		}
 	}
 }
 
@@ -204,7 +221,7 @@ func (w *writer) transact(ops []*op) error {
 	if err := w.mend(); err != nil {
 		return err
 	}
-	if w.tail.len() > 4*tailEvents {
+	if w.waiting() > 8*windowEvents {
 		return errors.New("the index has not kept up") // it is broken: see the log
 	}
 	t := &w.tx
@@ -243,7 +260,12 @@ func (w *writer) publish(t *tx) {
 	f.mu.Lock() // so that a Tail that begins now knows exactly what is live
 	defer f.mu.Unlock()
 	f.put(t)
-	w.tail.publish(t.end, t.head)
+	n := 0
+	w.tail.publish(t.head, t.ids, func(x *topicTail, e *chat.Event) {
+		w.collect(x, t.hashes[n], e.Key != "", e.Seq)
+		n++
+	})
+	w.sinceRest += n
 }
 
 // mend makes sure, after a sync that failed, that nothing rests on what the
