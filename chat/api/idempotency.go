@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -164,9 +165,11 @@ func replay(w http.ResponseWriter, r *http.Request, v vault, first chat.Answer, 
 		}
 	}
 	w.Header().Set(headerReplayed, "true")
-	if first.ContentType != "" {
-		w.Header().Set("Content-Type", first.ContentType)
+	kind := "application/json"
+	if first.Status >= 400 {
+		kind = problemType
 	}
+	w.Header().Set("Content-Type", cmp.Or(first.ContentType, kind))
 	w.WriteHeader(first.Status)
 	_, _ = w.Write(body)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +152,48 @@ func TestTheSecondDoesNotWaitForEver(t *testing.T) {
 		wg.Wait()
 		h.ask("POST", "/api/v1/events", lobby, "Idempotency-Key", "a").ok(200, nil).replayed(true)
 	})
+}
+
+// Who does not wait for the answer may still ask for it later.
+func TestTheAnswerIsKeptForWhoWentAway(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.store.entered, h.store.gate = make(chan struct{}, 1), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/events", strings.NewReader(lobby))
+		r.Header.Set("Authorization", "Bearer "+testKey)
+		r.Header.Set("Idempotency-Key", "a")
+		h.mux.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	<-h.store.entered
+	cancel()
+	close(h.store.gate)
+	<-done
+	h.ask("POST", "/api/v1/events", lobby, "Idempotency-Key", "a").ok(200, nil).replayed(true)
+}
+
+func TestACallDoesNotLastForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.opts.Hub = hangingHub{h.store}
+		h.restart()
+		h.ask("POST", "/api/v1/events", lobby, "Idempotency-Key", "a").problem(503, chat.CodeBusy)
+		h.opts.Hub = h.store
+		h.restart()
+		h.ask("POST", "/api/v1/events", lobby, "Idempotency-Key", "a").ok(200, nil).replayed(false)
+	})
+}
+
+// hangingHub publishes never.
+type hangingHub struct{ *memory }
+
+func (hangingHub) Publish(ctx context.Context, _ []chat.Event) ([]chat.Delivery, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 func TestAPanicLetsTheNextOneIn(t *testing.T) {

@@ -19,6 +19,9 @@ func config(version string) huma.Config {
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "Teahouse", Version: version, Description: about},
+			Tags: []*huma.Tag{ // in the order of the page
+				{Name: "Events"}, {Name: "Sessions"}, {Name: "Tokens"}, {Name: "Keys"}, {Name: "Operations"},
+			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"teahouse/chat"
@@ -242,6 +243,32 @@ func TestBackup(t *testing.T) {
 	if len(left) != 1 || left[0].Name() != "teahouse.db" {
 		t.Errorf("left: %v", left)
 	}
+}
+
+func TestOneBackupAtATime(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	slow := slowBackup{h.store, make(chan struct{}), make(chan struct{})}
+	h.opts.Store = slow
+	h.restart()
+	var wg sync.WaitGroup
+	wg.Go(func() { h.ask("GET", "/api/v1/backup", "", "Authorization", "Bearer "+localKey).ok(200, nil) })
+	<-slow.entered
+	p := h.ask("GET", "/api/v1/backup", "", "Authorization", "Bearer "+localKey).problem(503, chat.CodeBusy)
+	equal(t, "retry_ms", p.RetryMS, 10_000)
+	close(slow.gate)
+	wg.Wait()
+}
+
+type slowBackup struct {
+	*memory
+	entered, gate chan struct{}
+}
+
+func (s slowBackup) Backup(ctx context.Context, path string) error {
+	close(s.entered)
+	<-s.gate
+	return s.memory.Backup(ctx, path)
 }
 
 type failingBackup struct {
