@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -124,6 +125,7 @@ func New(o Options) (*API, error) {
 	a.registerKeys()
 	a.registerBackup()
 	tidy(a.huma.OpenAPI())
+	a.spec.init(a.huma.OpenAPI(), o.Logger)
 	return a, nil
 }
 
@@ -195,6 +197,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if v == http.ErrAbortHandler {
 			panic(v) // meant: the connection is cut, so that the caller sees it
 		}
+		if err, ok := v.(error); ok && sw.status != 0 && !isRuntime(err) {
+			// huma panics when an answer cannot be written: nobody reads it.
+			a.opts.Logger.Debug("answer not sent", "request", c.id, "operation", c.operation, "err", err)
+			panic(http.ErrAbortHandler)
+		}
 		a.opts.Logger.Error("request panicked", "request", c.id, "operation", c.operation, "panic", v, "stack", string(debug.Stack()))
 		if sw.status != 0 {
 			panic(http.ErrAbortHandler)
@@ -237,6 +244,11 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request, handler http.Handl
 	}
 }
 
+func isRuntime(err error) bool {
+	var r runtime.Error
+	return errors.As(err, &r)
+}
+
 // register adds an operation that needs a role. Its errors leave as problems.
 func register[I, O any](a *API, need role, op huma.Operation, fn func(context.Context, *I) (*O, error)) {
 	if op.Metadata == nil {
@@ -273,8 +285,8 @@ type statusWriter struct {
 func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		w.ResponseWriter.WriteHeader(status)
 	}
-	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *statusWriter) Write(b []byte) (int, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"sync"
 
@@ -59,35 +60,30 @@ func tidy(doc *huma.OpenAPI) {
 	}
 }
 
-// document is the OpenAPI document, written when first asked for.
+// document is the OpenAPI document, written when it is first asked for.
 type document struct {
 	json, yaml func() []byte
-	once       sync.Once
 }
 
-func (a *API) document() *document {
-	a.spec.once.Do(func() {
-		doc := a.huma.OpenAPI()
-		a.spec.json = sync.OnceValue(func() []byte {
-			b, err := json.MarshalIndent(doc, "", "  ")
+func (d *document) init(doc *huma.OpenAPI, log *slog.Logger) {
+	write := func(f func() ([]byte, error)) func() []byte {
+		return sync.OnceValue(func() []byte {
+			b, err := f()
 			if err != nil {
-				a.opts.Logger.Error("OpenAPI document not made", "err", err)
-			}
-			return append(b, '\n')
-		})
-		a.spec.yaml = sync.OnceValue(func() []byte {
-			b, err := doc.YAML()
-			if err != nil {
-				a.opts.Logger.Error("OpenAPI document not made", "err", err)
+				log.Error("OpenAPI document not made", "err", err)
 			}
 			return b
 		})
+	}
+	d.yaml = write(doc.YAML)
+	d.json = write(func() ([]byte, error) {
+		b, err := json.MarshalIndent(doc, "", "  ")
+		return append(b, '\n'), err
 	})
-	return &a.spec
 }
 
 // OpenAPI returns the API's description as JSON. It must not be changed.
-func (a *API) OpenAPI() []byte { return a.document().json() }
+func (a *API) OpenAPI() []byte { return a.spec.json() }
 
 func (a *API) openAPIJSON(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -98,5 +94,5 @@ func (a *API) openAPIJSON(w http.ResponseWriter, _ *http.Request) {
 func (a *API) openAPIYAML(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(a.document().yaml())
+	_, _ = w.Write(a.spec.yaml())
 }
