@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"maps"
 	"sort"
 	"time"
 )
@@ -40,11 +41,7 @@ func (c *Client) runCatchUp() {
 		}
 		if len(c.behind) == 0 {
 			c.behind, c.catching = nil, false
-			for key := range c.own {
-				if key != c.inFlight {
-					delete(c.own, key)
-				}
-			}
+			maps.DeleteFunc(c.own, func(_ string, acked bool) bool { return acked })
 			c.mu.Unlock()
 			return
 		}

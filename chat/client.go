@@ -44,8 +44,7 @@ type Client struct {
 	gone     bool
 	reason   Code
 	since    time.Time       // when it fell behind
-	own      map[string]bool // keys of events that it sent and that a replay must not bring back; see sending
-	inFlight string
+	own      map[string]bool // topics and keys of events that it sent and a replay must not bring back; true: acked
 
 	limiter *rate.Limiter // the read loop's
 	signals *rate.Limiter
@@ -142,26 +141,36 @@ func (h *Hub) followTalk(topic string) {
 	}
 }
 
-// sending notes the key of an event that is about to be appended: when its
+// sending notes the key of an event that is about to be appended: while its
 // topic is behind, the replay may meet the event before or after the ack is
-// told, and must leave it out. sent forgets the key again.
+// told, and must leave it out.
 func (c *Client) sending(topic, key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inFlight = topic + "\x00" + key
 	if c.own == nil {
 		c.own = make(map[string]bool, 1)
 	}
-	c.own[c.inFlight] = true
+	c.own[topic+"\x00"+key] = false
 }
 
-func (c *Client) sent(topic, key string, forget bool) {
+// notSent forgets an event that was not appended.
+func (c *Client) notSent(topic, key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if forget || !c.catching {
-		delete(c.own, topic+"\x00"+key)
+	delete(c.own, topic+"\x00"+key)
+}
+
+// acked returns the ack of an event. From now on no replay that begins meets
+// it; one that runs still may.
+func (c *Client) acked(id []byte, e *Event) []byte {
+	c.mu.Lock()
+	if key := e.Topic + "\x00" + e.Key; c.catching {
+		c.own[key] = true
+	} else {
+		delete(c.own, key)
 	}
-	c.inFlight = ""
+	c.mu.Unlock()
+	return c.ackFrame(id, e)
 }
 
 // isOwn reports whether a replayed event is one that this connection sent.
@@ -171,7 +180,8 @@ func (c *Client) isOwn(e *Event) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.own[e.Topic+"\x00"+e.Key]
+	_, own := c.own[e.Topic+"\x00"+e.Key]
+	return own
 }
 
 func (c *Client) ackFrame(id []byte, e *Event) []byte {

@@ -48,7 +48,7 @@ func (h *Hub) dispatchTopic(events []Event) {
 			o.call.told(o.index, online)
 		default:
 			if !o.acked { // it does not follow this topic live
-				h.round.queue(o.client, o.client.ackFrame(o.id, &events[i]))
+				h.round.queue(o.client, o.client.acked(o.id, &events[i]))
 			}
 			o.client.sentNow = false
 		}
@@ -142,7 +142,7 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent) (delivered int) {
 		e := &entries[i]
 		if o := h.round.origins[i]; o != nil && o.client == c {
 			o.acked = true
-			h.round.queue(c, c.ackFrame(o.id, &e.event))
+			h.round.queue(c, c.acked(o.id, &e.event))
 		} else if e.event.Seq > cursor {
 			if frame := e.frame(c.dialect); len(frame) > 0 {
 				ok, flush := c.out.pushBounded(frame)

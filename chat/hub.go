@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,8 +76,8 @@ type Hub struct {
 	// now is a coarse clock for what is checked often: seconds, by the
 	// monotonic clock, so that a small computer which sets its clock after
 	// the start does not take everybody for dead. It began as Unix time.
-	now     atomic.Int64
-	started time.Time
+	now   atomic.Int64
+	since time.Time
 
 	mu       sync.RWMutex // guards the maps below; before topic.mu, before outbox.mu
 	topics   map[string]*topic
@@ -102,6 +103,7 @@ type Hub struct {
 	open     sync.WaitGroup // clients whose read loop runs
 	ready    atomic.Bool
 	stats    hubStats
+	started  chan struct{} // closed when clients are served
 	done     chan struct{} // closed when Run has ended
 }
 
@@ -141,12 +143,13 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		conns:    make(map[*Client]bool),
 		dialects: make(map[string]*dialect),
 		replays:  make(chan struct{}, opts.Replays),
+		started:  make(chan struct{}),
 		done:     make(chan struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.origins.waiting = make(map[uint64]*origin)
-	h.started = time.Now()
-	h.now.Store(h.started.Unix())
+	h.since = time.Now()
+	h.now.Store(h.since.Unix())
 	h.wheel = newWheel(h.now.Load())
 	h.rec = newRecorder(h)
 	h.round.init()
@@ -172,6 +175,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	wg.Go(func() { h.tick(ctx) })
 	wg.Go(func() { h.rec.run(ctx) })
 	h.ready.Store(true)
+	close(h.started)
 	err = h.store.Tail(ctx, head.Seq, func(batch []Event) error {
 		h.dispatch(batch)
 		return nil
@@ -194,7 +198,7 @@ func (h *Hub) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			now := h.started.Unix() + int64(time.Since(h.started)/time.Second)
+			now := h.since.Unix() + int64(time.Since(h.since)/time.Second)
 			h.now.Store(now)
 			h.wheel.advance(now, h.check)
 			if now%60 == 0 {
@@ -203,6 +207,9 @@ func (h *Hub) tick(ctx context.Context) {
 		}
 	}
 }
+
+// Started is closed when Run serves clients. It stays open if Run fails.
+func (h *Hub) Started() <-chan struct{} { return h.started }
 
 // Ready returns nil when clients are served, and an *Error otherwise.
 func (h *Hub) Ready() error {
@@ -247,7 +254,7 @@ func (h *Hub) topicFor(name string) *topic {
 		return t
 	}
 	t = &topic{name: name, usedAt: h.now.Load()}
-	if name[0] != InboxPrefix[0] {
+	if strings.HasPrefix(name, RoomPrefix) {
 		t.users = make(map[string]int)
 	}
 	// The hub may be in the middle of a round, and a topic that appears now

@@ -60,6 +60,7 @@ func (c *Client) ended(err error) {
 			c.hub.flushNow(c, c.out.finish(closeFrame(code, ""), 0))
 		}
 		return
+	case errors.Is(err, errClosing):
 	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, errNotUTF8):
@@ -70,6 +71,9 @@ func (c *Client) ended(err error) {
 	// Let the peer read the reason before the socket goes: see outbox.idle.
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.out.conn, 1<<20))
 }
+
+// errClosing ends the read loop of a connection that has been told goodbye.
+var errClosing = errors.New("closing")
 
 var errNotUTF8 = errors.New("text frame is not valid UTF-8")
 
@@ -111,7 +115,7 @@ func (c *Client) readOne() error {
 	}
 	// Who does not read what it asked for has to wait with asking more.
 	if !c.out.waitRoom() {
-		return net.ErrClosed
+		return errClosing
 	}
 	if err := c.do(&cmd); err != nil {
 		var fatal *fatalError
@@ -298,18 +302,17 @@ func (c *Client) doSend(cmd *Command) error {
 	stored, err := c.hub.store.Append(c.hub.ctx, e)
 	if err != nil {
 		c.hub.origins.take(e.Origin)
-		c.sent(e.Topic, e.Key, true)
+		c.notSent(e.Topic, e.Key)
 		c.hub.stats.failures.Add(1)
 		return c.hub.logged(err)
 	}
 	if stored[0].Origin == 0 { // it was in the log already
 		c.hub.origins.take(e.Origin)
-		c.sent(e.Topic, e.Key, true)
+		c.notSent(e.Topic, e.Key)
 		c.hub.flushNow(c, c.out.push(c.ackFrame(cmd.ID, &stored[0])))
 		return nil
 	}
 	// The hub tells the ack, in its place among the topic's other events.
-	c.sent(e.Topic, e.Key, false)
 	return nil
 }
 
@@ -367,24 +370,26 @@ func (c *Client) doPresence(cmd *Command) error {
 	return nil
 }
 
-// Online returns the users who follow a topic now, sorted, at most limit; more
-// says that there are others.
-func (h *Hub) Online(topicName string, limit int) (users []string, more bool) {
-	h.mu.RLock()
-	t := h.topics[topicName]
-	h.mu.RUnlock()
+// Online returns the users who follow a room now, or who of the members of a
+// talk or an inbox is connected: sorted, at most limit; more says that there
+// are others.
+func (h *Hub) Online(topic string, limit int) (users []string, more bool) {
 	users = []string{}
-	if t == nil {
-		return users, false
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	a, b, _ := TalkMembers(topic)
+	for _, u := range slices.Compact([]string{a, b, strings.TrimPrefix(topic, InboxPrefix)}) {
+		if len(h.byUser[u]) > 0 && !strings.HasPrefix(topic, RoomPrefix) {
+			users = append(users, u)
+		}
 	}
-	t.mu.Lock()
-	for u := range t.users {
-		users = append(users, u)
+	if t := h.topics[topic]; t != nil {
+		t.mu.Lock()
+		for u := range t.users {
+			users = append(users, u)
+		}
+		t.mu.Unlock()
 	}
-	if t.users == nil && len(t.subs) > 0 { // an inbox: its one user
-		users = append(users, strings.TrimPrefix(topicName, InboxPrefix))
-	}
-	t.mu.Unlock()
 	slices.Sort(users)
 	if len(users) > limit {
 		return users[:limit], true

@@ -15,7 +15,8 @@ type topic struct {
 	// last is the Seq up to which the hub has told this topic everything.
 	last int64
 	subs []*subscription
-	// users counts the connections of each user, in rooms and talks only.
+	// users counts the connections of each user, in rooms only: inboxes and
+	// talks are followed without asking, so who is online is who is connected.
 	users map[string]int
 	// recent holds the newest events, oldest first; it is complete after
 	// recentFrom. Its bytes count against the hub's budget.

@@ -1,0 +1,212 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"teahouse/chat"
+)
+
+// Memory is a chat.Store that forgets: for tests of what stands on a Store.
+// It passes Run. Make it with NewMemory.
+type Memory struct {
+	clock func() time.Time
+
+	mu       sync.Mutex
+	epoch    string
+	events   []chat.Event
+	keys     map[[3]string]int // index in events
+	pruned   map[string]int64
+	sessions map[string]chat.Session
+	grown    chan struct{} // closed and replaced at each append
+	fail     error
+}
+
+var _ chat.Store = (*Memory)(nil)
+
+// NewMemory returns an empty Memory. clock nil is time.Now.
+func NewMemory(clock func() time.Time) *Memory {
+	if clock == nil {
+		clock = time.Now
+	}
+	return &Memory{
+		clock: clock, epoch: "memory", keys: make(map[[3]string]int), pruned: make(map[string]int64),
+		sessions: make(map[string]chat.Session), grown: make(chan struct{}),
+	}
+}
+
+// SetFail makes every Append fail with err, until it is nil again.
+func (m *Memory) SetFail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}
+
+// Prune removes the topic's events with Seq <= upTo, as retention does.
+func (m *Memory) Prune(topic string, upTo int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.events {
+		if e := &m.events[i]; e.Topic == topic && e.Seq <= upTo && e.Kind != "" {
+			m.pruned[topic] = e.Seq
+			delete(m.keys, [3]string{e.Topic, e.From, e.Key})
+			m.events[i] = chat.Event{Seq: e.Seq} // Kind "" marks the gap
+		}
+	}
+}
+
+// Append implements chat.Store.
+func (m *Memory) Append(ctx context.Context, events ...chat.Event) ([]chat.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, &chat.Error{Code: chat.CodeBusy, Message: "given up", Err: ctx.Err()}
+	}
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	at := m.clock().UnixMilli()
+	if n := len(m.events); n > 0 {
+		at = max(at, m.events[n-1].At)
+	}
+	out := make([]chat.Event, len(events))
+	for i, e := range events {
+		key := [3]string{e.Topic, e.From, e.Key}
+		if first, ok := m.keys[key]; ok && e.Key != "" {
+			out[i] = m.events[first]
+			out[i].Origin = 0
+			continue
+		}
+		e.Seq, e.At = int64(len(m.events))+1, at
+		e.Body = slices.Clone(e.Body)
+		out[i] = e
+		if e.Key != "" {
+			m.keys[key] = len(m.events)
+		}
+		m.events = append(m.events, e)
+	}
+	close(m.grown)
+	m.grown = make(chan struct{})
+	return out, nil
+}
+
+func (m *Memory) pick(want func(*chat.Event) bool) (out []chat.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.events {
+		if e := m.events[i]; e.Kind != "" && want(&e) {
+			e.Origin = 0
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Replay implements chat.Store.
+func (m *Memory) Replay(_ context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
+	out := m.pick(func(e *chat.Event) bool { return e.Seq > after && slices.Contains(topics, e.Topic) })
+	return out[:min(len(out), max(limit, 0))], nil
+}
+
+// Before implements chat.Store.
+func (m *Memory) Before(_ context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+	out := m.pick(func(e *chat.Event) bool { return e.Topic == topic && (seq <= 0 || e.Seq < seq) })
+	return out[max(0, len(out)-max(limit, 0)):], nil
+}
+
+// Backlog implements chat.Store.
+func (m *Memory) Backlog(_ context.Context, topic string, after int64, max int) (chat.Backlog, error) {
+	out := m.pick(func(e *chat.Event) bool { return e.Topic == topic && e.Seq > after })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return chat.Backlog{Events: min(len(out), max+1), Pruned: m.pruned[topic] > after}, nil
+}
+
+// Tail implements chat.Store.
+func (m *Memory) Tail(ctx context.Context, after int64, deliver func([]chat.Event) error) error {
+	for {
+		m.mu.Lock()
+		var batch []chat.Event
+		for i := sort.Search(len(m.events), func(i int) bool { return m.events[i].Seq > after }); i < len(m.events); i++ {
+			if m.events[i].Kind != "" {
+				batch = append(batch, m.events[i])
+			}
+		}
+		grown := m.grown
+		m.mu.Unlock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if len(batch) > 0 {
+			after = batch[len(batch)-1].Seq
+			if err := deliver(batch); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Head implements chat.Store.
+func (m *Memory) Head(context.Context) (chat.Position, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return chat.Position{Epoch: m.epoch, Seq: int64(len(m.events))}, nil
+}
+
+// Talks implements chat.Store.
+func (m *Memory) Talks(_ context.Context, user string, after int64) ([]string, error) {
+	seen := make(map[string]bool)
+	for _, e := range m.pick(func(e *chat.Event) bool { return e.Seq > after && strings.HasPrefix(e.Topic, chat.TalkPrefix) }) {
+		if a, b, ok := chat.TalkMembers(e.Topic); ok && (a == user || b == user) {
+			seen[e.Topic] = true
+		}
+	}
+	out := make([]string, 0, len(seen))
+	for t := range seen {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// SaveSessions implements chat.Store.
+func (m *Memory) SaveSessions(_ context.Context, sessions ...chat.Session) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range sessions {
+		b, _ := json.Marshal(s)
+		var c chat.Session // a deep copy
+		_ = json.Unmarshal(b, &c)
+		m.sessions[s.ID] = c
+	}
+	return nil
+}
+
+// Sessions implements chat.Store.
+func (m *Memory) Sessions(_ context.Context, q chat.SessionQuery) ([]chat.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []chat.Session
+	for _, s := range m.sessions {
+		if (q.User == "" || s.User == q.User) && (!q.Online || s.Ended == 0) &&
+			(q.Since.IsZero() || s.Ended == 0 || s.Ended >= q.Since.UnixMilli()) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b chat.Session) int { return int(b.Opened - a.Opened) })
+	if q.Limit <= 0 {
+		q.Limit = 1000
+	}
+	return out[:min(len(out), q.Limit)], nil
+}
