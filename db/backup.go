@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"teahouse/chat"
 )
 
 // vacuumInto writes a whole, compact and synced copy to path, which must not exist.
@@ -52,39 +54,50 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s exists already; a backup never overwrites", path)
 	}
+	s.long.RLock()
+	defer s.long.RUnlock()
+	ctx, cancel := s.until(ctx)
+	defer cancel()
+	if ctx.Err() != nil {
+		return gaveUp(ctx)
+	}
 	part := path + ".part"
 	os.Remove(part)
 	defer os.Remove(part)
-	select {
-	case <-s.closing:
-		return errClosed()
-	default:
-	}
-	s.workers.Add(1)
-	defer s.workers.Done()
-	c, err := dial(s.path, true)
-	if err != nil {
-		return s.fault(err)
-	}
-	defer c.close()
-	if err := c.interruptible(ctx, func() error { return vacuumInto(c, part) }); err != nil {
-		return err
-	}
-	b, err := dial(part, false)
-	if err != nil {
-		return err
-	}
-	_, err = b.exec(`UPDATE log SET epoch = '', boot = '', stopped = 'clean'`)
-	if err = errors.Join(err, b.close()); err != nil {
+	if err := s.copyTo(ctx, part); err != nil {
+		if ctx.Err() != nil {
+			return gaveUp(ctx)
+		}
+		if diskFull(part, err) {
+			return &chat.Error{Code: chat.CodeStorageFull, Message: "there is no room for the backup", Err: err}
+		}
 		return err
 	}
 	if err := os.Link(part, path); err != nil { // unlike a rename it does not overwrite
-		if os.IsExist(err) {
-			return err
+		if errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("%s exists already; a backup never overwrites", path)
 		}
-		if err := os.Rename(part, path); err != nil {
+		if err := os.Rename(part, path); err != nil { // a file system without links
 			return err
 		}
 	}
 	return syncFile(path)
+}
+
+// copyTo makes the copy and takes its epoch away.
+func (s *Store) copyTo(ctx context.Context, path string) error {
+	c, err := dial(s.path, true)
+	if err != nil {
+		return err
+	}
+	c.ctx = ctx
+	if err := errors.Join(vacuumInto(c, path), c.close()); err != nil {
+		return err
+	}
+	b, err := dial(path, false)
+	if err != nil {
+		return err
+	}
+	_, err = b.exec(`UPDATE log SET epoch = '', boot = '', stopped = 'clean'`)
+	return errors.Join(err, b.close())
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -31,10 +32,14 @@ func (c *conn) context() context.Context {
 	return context.Background()
 }
 
+// busyTimeout is how long a statement waits for a lock. We are alone with the
+// file, so that only someone's sqlite3 command can hold one for long.
+const busyTimeout = 10 * time.Second
+
 // dial opens a connection. Each pragma is one "name(value)"; busy_timeout
 // comes first, so that the others wait for a lock, too.
 func dial(path string, readOnly bool, pragmas ...string) (*conn, error) {
-	q := []string{"_pragma=busy_timeout(10000)"}
+	q := []string{fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeout.Milliseconds())}
 	for _, p := range pragmas {
 		q = append(q, "_pragma="+url.QueryEscape(p))
 	}
@@ -87,7 +92,7 @@ func (c *conn) bind(args []driver.Value) []driver.NamedValue {
 }
 
 // exec runs a statement and returns how many rows it changed. It is not
-// interrupted, see interruptible: a context with a Done channel costs a
+// interrupted unless ctx is set: a context with a Done channel costs a
 // goroutine a call.
 func (c *conn) exec(text string, args ...driver.Value) (int64, error) {
 	s, err := c.stmt(text)
@@ -199,12 +204,4 @@ func blob(v driver.Value) []byte {
 func integer(v driver.Value) int64 {
 	n, _ := v.(int64)
 	return n
-}
-
-// interruptible runs f, statements of which may be long, and breaks them off
-// when ctx ends.
-func (c *conn) interruptible(ctx context.Context, f func() error) error {
-	c.ctx = ctx
-	defer func() { c.ctx = nil }()
-	return f()
 }

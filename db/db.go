@@ -68,6 +68,11 @@ type Store struct {
 	stopped chan struct{} // closed when the writer has ended
 	ending  sync.Once
 	ended   error
+	life    context.Context // ends when Close begins
+	die     context.CancelFunc
+	long    sync.RWMutex // held for reading by what uses a connection of its own
+	pruning sync.Mutex
+	counted int64 // guarded by pruning: up to here every topic's events were counted
 	workers sync.WaitGroup
 	writer  *writer
 }
@@ -100,13 +105,23 @@ func (s *Store) Append(ctx context.Context, events ...chat.Event) ([]chat.Event,
 	return o.events, nil
 }
 
+// until returns a context that also ends when the store closes.
+func (s *Store) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { cancel(errClosed()) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // Close stops taking calls, commits what is queued, indexes the tail, empties
 // the WAL and gives the file free. It may be called more than once; each call
 // returns the first one's outcome.
 func (s *Store) Close() error {
 	s.ending.Do(func() {
+		s.die()
 		close(s.closing)
 		<-s.stopped
+		s.long.Lock() // whoever is within has been told to give up
+		defer s.long.Unlock()
 		s.workers.Wait()
 		for range readerConns {
 			if c := <-s.readers; c.dc != nil {

@@ -146,6 +146,11 @@ func orderKeys(a, b row) int {
 func topicGroup(id int64) int  { return int(id>>4) % groups }
 func keyGroup(hash uint64) int { return int(hash >> 58) }
 
+// complete is the Seq up to which both indexes hold everything.
+func (w *writer) complete() int64 {
+	return min(w.topicRows.complete(w.tail.head, 0), w.keyRows.complete(w.tail.head, 0))
+}
+
 // index writes rows behind: under load as many as came in above the window.
 func (w *writer) index() {
 	for w.topicRows.waiting > windowEvents || w.keyRows.waiting > windowEvents {

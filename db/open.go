@@ -73,7 +73,8 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := migrate(c, path, s.opts.Migrations, s.clock, s.log); err != nil {
 		return nil, err
 	}
-	s.writer = &writer{s: s, c: c, tail: s.tail, topics: make(map[string]int64), keys: make(map[uint64]int64)}
+	s.writer = &writer{s: s, c: c, tail: s.tail, topics: make(map[string]int64), keys: make(map[uint64]int64),
+		copier: copier{s: s, kick: make(chan int64, 1)}}
 	if err := s.writer.start(); err != nil {
 		return nil, err
 	}
@@ -81,6 +82,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		defer close(s.stopped)
 		s.writer.loop()
 	}()
+	s.workers.Go(s.writer.copier.run)
 	s.workers.Go(s.tend)
 	return s, nil
 }
@@ -115,6 +117,7 @@ func newStore(o Options, path string) (*Store, error) {
 		s.readers <- &conn{}
 	}
 	s.feed.init()
+	s.life, s.die = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -198,7 +201,7 @@ func dialWriter(path string) (*conn, error) {
 		if mode != "wal" {
 			return fmt.Errorf("the file system cannot share memory between connections (journal mode %q)", mode)
 		}
-		return c.script("PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216")
+		return c.script(fmt.Sprintf("PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = %d", walKept))
 	}()
 	if err != nil {
 		c.close()

@@ -1,11 +1,13 @@
 package db
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // seal is a small file beside the database by which an old copy of the
@@ -63,6 +65,28 @@ func writeSeal(dir string, l seal) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// sealEvery is how often a running store tells the seal how far it is.
+const sealEvery = 30 * time.Second
+
+// sealNow writes the head to the seal if it is above last. What the seal says
+// must be durable first.
+func (s *Store) sealNow(ctx context.Context, last int64) (head int64, err error) {
+	err = s.chore(ctx, func(w *writer) error {
+		head = w.tail.head
+		if !s.full && head > last {
+			if _, left, err := walCheckpoint(w.c, "PASSIVE"); err != nil || left > 0 {
+				head = last
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || head <= last {
+		return last, err
+	}
+	return head, writeSeal(s.opts.Dir, seal{Boot: s.boot, Head: head})
 }
 
 // syncDir makes a rename or a new file in dir durable.

@@ -31,7 +31,7 @@ type Stats struct {
 	LastCommit time.Duration   // how long the newest commit took, its sync included
 	WAL        int64           // bytes of the WAL file
 	Queue      int             // operations that wait for the writer
-	Unindexed  int64           // index rows held in memory until they are written
+	Unindexed  int64           // events whose index rows are held in memory until they are written
 }
 
 // Stats returns the counters.

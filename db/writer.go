@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ type op struct {
 	hashes []uint64 // of the events' keys, 0 without one
 	bytes  int
 	do     func(*tx) error
+	chore  func(*writer) error // instead of both: the writer's own work, outside of a transaction
 	err    error
 	state  atomic.Int32
 	done   chan struct{} // holds one token when err and events are the outcome
@@ -80,13 +82,19 @@ func (s *Store) run(ctx context.Context, do func(*tx) error) error {
 	return s.submit(ctx, &op{do: do})
 }
 
+// chore lets the writer do something between two transactions.
+func (s *Store) chore(ctx context.Context, f func(*writer) error) error {
+	return s.submit(ctx, &op{chore: f})
+}
+
 // writer owns the writing connection. One goroutine runs it.
 type writer struct {
-	s     *Store
-	c     *conn
-	tail  *tail
-	batch []*op
-	tx    tx
+	s      *Store
+	c      *conn
+	tail   *tail
+	batch  []*op
+	chores []*op
+	tx     tx
 
 	topics map[string]int64 // name -> id of topics written lately
 
@@ -99,8 +107,11 @@ type writer struct {
 
 	lastAt int64 // At of the newest event: the clock may go back, At does not
 
-	walBytes    int64 // written to the WAL since it was last emptied, about
-	unsure      bool  // a sync failed: what the WAL holds on the disk is not known
+	copier      copier
+	walPages    int64     // pages written to the WAL, see pagesWritten
+	walBegan    int64     // pages written when the WAL last began anew
+	walTried    time.Time // when the writer last tried to let it begin anew
+	unsure      bool      // a sync failed: what the WAL holds on the disk is not known
 	indexBroken time.Time
 }
 
@@ -120,7 +131,7 @@ func (w *writer) loop() {
 				if resting = !w.rest(); resting {
 					rest.Stop()
 				}
-				w.s.stats.unindexed.Store(int64(w.waiting()))
+				w.s.stats.unindexed.Store(int64(w.topicRows.waiting))
 				continue
 			case <-w.s.closing:
 				w.drain()
@@ -132,7 +143,7 @@ func (w *writer) loop() {
 		w.commit()
 		w.index()
 		w.checkpoint(false)
-		w.s.stats.unindexed.Store(int64(w.waiting()))
+		w.s.stats.unindexed.Store(int64(w.topicRows.waiting))
 		if resting {
 			resting = false
 			rest.Reset(restEvery)
@@ -180,6 +191,13 @@ func (w *writer) gather(first *op) {
 // own outcome. If SQLite refuses the batch, each op is tried alone, so that a
 // bad one harms nobody else.
 func (w *writer) commit() {
+	w.batch = slices.DeleteFunc(w.batch, func(o *op) bool {
+		if o.chore != nil {
+			w.chores = append(w.chores, o)
+		}
+		return o.chore != nil
+	})
+	defer w.runChores() // after the batch: others wait for that
 	if len(w.batch) == 0 {
 		return
 	}
@@ -212,6 +230,15 @@ func (w *writer) commit() {
 		w.s.log.Error("a commit failed", "err", err, "ops", len(w.batch))
 	}
 	w.s.stats.commitTook.Store(int64(time.Since(began)))
+}
+
+func (w *writer) runChores() {
+	for _, o := range w.chores {
+		o.err = w.s.fault(o.chore(w))
+		o.done <- struct{}{}
+	}
+	clear(w.chores)
+	w.chores = w.chores[:0]
 }
 
 // transact runs the ops in one transaction and publishes their events. An

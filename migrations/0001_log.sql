@@ -85,8 +85,9 @@ CREATE TABLE settings (
 -- The first answer to a POST that named an Idempotency-Key.
 CREATE TABLE idempotency (
     key          TEXT    PRIMARY KEY,
-    request_hash BLOB    NOT NULL,
+    request_hash BLOB    NOT NULL,          -- SHA-256 of the request's body
     status       INTEGER NOT NULL,
+    content_type TEXT    NOT NULL,
     answer       BLOB    NOT NULL,
     at           INTEGER NOT NULL
 ) STRICT;
