@@ -87,7 +87,7 @@ func (a *API) events(ctx context.Context, in *PublishRequest) (events []chat.Eve
 	}
 	proto := chat.Event{Kind: in.Kind, From: in.From, Key: in.Key, Body: body.Bytes()}
 	if c := callOf(ctx); proto.Key == "" && c.once != "" {
-		proto.Key, derived = "idem."+c.once, true
+		proto.Key, derived = "idem."+c.once[:26], true // 130 bits; it goes to every client
 	}
 	var topics []string
 	switch {
