@@ -288,11 +288,15 @@ class Client extends Emitter {
   }
 
   _ping(conn, answer) {
-    const {setTimeout, clearTimeout} = this._clock
+    const {setTimeout, clearTimeout, now} = this._clock
     clearTimeout(conn.beat)
-    clearTimeout(conn.deadline)
     conn.beat = setTimeout(() => this._ping(conn, ANSWER), conn.ping)
-    conn.deadline = setTimeout(() => this._lost(conn, 0, 'no answer'), answer)
+    const by = now() + answer
+    if (!conn.deadline || by < conn.by) { // another ping is no respite
+      clearTimeout(conn.deadline)
+      conn.by = by
+      conn.deadline = setTimeout(() => this._lost(conn, 0, 'no answer'), answer)
+    }
     this._write({op: 'ping'})
   }
 
@@ -358,6 +362,7 @@ class Client extends Emitter {
     if (conn !== this._conn) return
     conn.seen = this._clock.now()
     this._clock.clearTimeout(conn.deadline)
+    conn.deadline = 0
     let f
     try { f = JSON.parse(data) || {} } catch (err) { return }
     conn.error = null // an error explains a close if it is the last word before it

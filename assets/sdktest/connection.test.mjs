@@ -119,6 +119,15 @@ test('heartbeat: a ping each ping_ms; silence after it is a dead network', async
   assert.equal(t.net.alive.length, 0)
 })
 
+test('pings that come faster than the deadline are no respite', async () => {
+  const t = start()
+  greet(t.net.last, {ping_ms: 4000})
+  await t.clock.pass(4000 + 9999)
+  assert.equal(t.client.state.name, 'live')
+  await t.clock.pass(1)
+  assert.equal(t.client.state.name, 'waiting')
+})
+
 test('any frame is a sign of life', async () => {
   const t = start()
   greet(t.net.last)
