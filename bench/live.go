@@ -58,10 +58,10 @@ func runLive(ctx context.Context, t target, sc liveScenario, warm, span time.Dur
 	g.publish(who, func(i int) numbered { return t.msg(i, roomName(g.clients[i].room)) }, sc.inflight, sc.win)
 	g.start()
 	g.spin(warm)
-	before, cpu0, own0, t0 := g.counters, p.cpu(), ownCPU(), time.Now()
+	before, cpu0, own0, look := g.counters, p.cpu(), ownCPU(), lookAround(p.pid())
 	g.timing = true
 	g.spin(span)
-	after, cpu1, own1, took := g.counters, p.cpu(), ownCPU(), time.Since(t0).Seconds()
+	after, cpu1, own1, others, took := g.counters, p.cpu(), ownCPU(), look.others(), look.seconds()
 	g.timing, g.sending = false, false
 	backlog := g.sent*(sc.each-1) - g.events
 	done := g.until(20*time.Second, func() bool {
@@ -79,6 +79,8 @@ func runLive(ctx context.Context, t target, sc liveScenario, warm, span time.Dur
 		"cpu":        (cpu1 - cpu0).Seconds() / events * 1e6,
 		"gencpu":     (own1 - own0).Seconds() / events * 1e6,
 		"cores":      (cpu1 - cpu0).Seconds() / took,
+		"others":     others,
+		"perread":    events / float64(max(after.reads-before.reads, 1)),
 		"acks":       float64(after.acks-before.acks) / took,
 		"ack50":      ms(percentile(g.lat, 50)),
 		"ack99":      ms(percentile(g.lat, 99)),
@@ -127,12 +129,13 @@ func runIdle(ctx context.Context, t target, conns int, settle time.Duration) (sa
 	}
 	defer g.close()
 	n := conns / each * each
-	cpu0 := p.cpu()
-	took, err := g.connect(t.specs(n/each, each), width, 2*time.Minute)
+	specs := t.specs(n/each, each)
+	cpu0, look := p.cpu(), lookAround(p.pid())
+	took, err := g.connect(specs, width, 2*time.Minute)
 	if err != nil {
 		return nil, explain(err, p)
 	}
-	cpu1 := p.cpu()
+	cpu1, others := p.cpu(), look.others()
 	g.spin(settle) // answers pings, if there are any
 	full, err := p.rss()
 	if err != nil {
@@ -145,6 +148,7 @@ func runIdle(ctx context.Context, t target, conns int, settle time.Duration) (sa
 		"rss":      float64(empty) / 1e6,
 		"perconn":  float64(full-empty) / float64(n) / 1000,
 		"connects": float64(n) / took.Seconds(),
+		"others":   others,
 		"cpu":      (cpu1 - cpu0).Seconds() / float64(n) * 1e6,
 	}, nil
 }

@@ -70,7 +70,7 @@ type publisher struct {
 // counters are what has been seen so far; the difference of two is a window.
 type counters struct {
 	events, acks, online, other, errors, lost int
-	sent                                      int
+	sent, reads                               int
 }
 
 type generator struct {
@@ -221,6 +221,7 @@ func (g *generator) read(c *client) {
 		g.gone(c)
 		return
 	}
+	g.reads++
 	b := g.buf[:n]
 	if c.state == stUpgrade {
 		if b = g.upgraded(c, b); b == nil {

@@ -77,7 +77,7 @@ type options struct {
 	ours                 string
 	scenarios, sides     string
 	rounds               int
-	warm, span           time.Duration
+	warm, span, patience time.Duration
 	idle, replay, stored int
 	payload              int
 	quick, verbose       bool
@@ -96,13 +96,14 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	fs.IntVar(&o.replay, "replay", 1000, "clients that come back at once")
 	fs.IntVar(&o.stored, "stored", 1_000_000, "stored events for the start")
 	fs.IntVar(&o.payload, "payload", bodyBytes, "bytes of a message of the reference servers; some 235 is what ours delivers")
+	fs.DurationVar(&o.patience, "patience", 2*time.Minute, "how long to wait, in each scenario, for other processes to be quiet")
 	fs.BoolVar(&o.quick, "quick", false, "a smoke run of some seconds; its numbers mean little")
 	fs.BoolVar(&o.verbose, "v", false, "print every sample on standard error")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if o.quick {
-		o.rounds, o.warm, o.span, o.idle, o.stored = 1, 100*time.Millisecond, 300*time.Millisecond, 1000, 20000
+		o.rounds, o.warm, o.span, o.idle, o.stored, o.patience = 1, 100*time.Millisecond, 300*time.Millisecond, 1000, 20000, 0
 	}
 	return nil
 }
@@ -116,6 +117,8 @@ type bench struct {
 	book    book
 	stderr  io.Writer
 	notes   []string
+	left    time.Duration // of the patience
+	busy    []float64     // cores that others used, where they used some
 }
 
 func benchMain(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -148,6 +151,9 @@ func benchMain(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	fmt.Fprintf(stdout, "\n%s, %d CPUs, %s, %d rounds of %v, %v in all\n\n",
 		runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU(), runtime.Version(), b.rounds, b.span, time.Since(began).Round(time.Second))
 	report(stdout, b.book)
+	if len(b.busy) > 0 {
+		b.notes = append(b.notes, fmt.Sprintf("**the machine was not quiet**: in %d of the measurements other processes used more than %.2f cores (median %.2f)", len(b.busy), disturbed, median(b.busy)))
+	}
 	for _, n := range b.notes {
 		fmt.Fprintln(stdout, "-", n)
 	}
@@ -192,6 +198,7 @@ func scenarioNames() []string {
 // scenario runs all rounds of one scenario, the servers taking turns, so that
 // a change in the machine's mood meets all of them.
 func (b *bench) scenario(ctx context.Context, name string) error {
+	b.left = b.patience
 	for _, sc := range liveScenarios {
 		if sc.name != name {
 			continue
@@ -228,7 +235,7 @@ func (b *bench) scenario(ctx context.Context, name string) error {
 func (b *bench) rotate(ctx context.Context, name string, targets []target, one func(target) (sample, error)) error {
 	for round := range b.rounds {
 		for _, t := range targets {
-			if err := b.keep(name, t.name, round, func() (sample, error) { return one(t) }); err != nil {
+			if err := b.keep(ctx, name, t.name, round, func() (sample, error) { return one(t) }); err != nil {
 				return err
 			}
 		}
@@ -238,30 +245,43 @@ func (b *bench) rotate(ctx context.Context, name string, targets []target, one f
 
 // keep runs one measurement and books it. A server that fails is noted, not
 // fatal: the others' numbers are still worth having.
-func (b *bench) keep(name, side string, round int, one func() (sample, error)) error {
-	began := time.Now()
-	s, err := one()
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	if err != nil {
-		b.notes = append(b.notes, fmt.Sprintf("%s, %s, round %d failed: %v", name, side, round+1, err))
-		fmt.Fprintf(b.stderr, "%-10s %-6s round %d FAILED: %v\n", name, side, round+1, err)
-		return nil
+func (b *bench) keep(ctx context.Context, name, side string, round int, one func() (sample, error)) error {
+	var s sample
+	var err error
+	for {
+		calm(ctx, &b.left)
+		began := time.Now()
+		s, err = one()
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		if err != nil {
+			b.notes = append(b.notes, fmt.Sprintf("%s, %s, round %d failed: %v", name, side, round+1, err))
+			fmt.Fprintf(b.stderr, "%-10s %-6s round %d FAILED: %v\n", name, side, round+1, err)
+			return nil
+		}
+		fmt.Fprintf(b.stderr, "%-10s %-6s round %d %4.1fs", name, side, round+1, time.Since(began).Seconds())
+		for _, k := range slices.Sorted(maps.Keys(s)) {
+			if b.verbose || headline[k] {
+				fmt.Fprintf(b.stderr, "  %s %s", k, number(s[k]))
+			}
+		}
+		if s["others"] < disturbed || b.left <= 0 {
+			fmt.Fprintln(b.stderr)
+			break
+		}
+		fmt.Fprintf(b.stderr, "  disturbed (others %.2f cores): again\n", s["others"])
+		b.left -= time.Since(began)
 	}
 	for _, k := range []string{"lost", "missing"} {
 		if s[k] != 0 {
 			b.notes = append(b.notes, fmt.Sprintf("%s, %s, round %d: %s %.0f", name, side, round+1, k, s[k]))
 		}
 	}
-	b.book.add(name, side, s)
-	fmt.Fprintf(b.stderr, "%-10s %-6s round %d %4.1fs", name, side, round+1, time.Since(began).Seconds())
-	for _, k := range slices.Sorted(maps.Keys(s)) {
-		if b.verbose || headline[k] {
-			fmt.Fprintf(b.stderr, "  %s %s", k, number(s[k]))
-		}
+	if s["others"] >= disturbed {
+		b.busy = append(b.busy, s["others"])
 	}
-	fmt.Fprintln(b.stderr)
+	b.book.add(name, side, s)
 	return nil
 }
 
@@ -272,21 +292,20 @@ var headline = map[string]bool{"deliveries": true, "cpu": true, "acks": true, "a
 func (b *bench) store(ctx context.Context, name string, writers, topics int, redis bool) error {
 	for round := range b.rounds {
 		if b.has(sideOurs) {
-			err := b.keep(name, sideOurs, round, func() (sample, error) {
+			err := b.keep(ctx, name, sideOurs, round, func() (sample, error) {
 				return runStore(ctx, b.self, writers, topics, b.span)
 			})
 			if err != nil {
 				return err
 			}
 		}
-		if !redis {
+		if !redis || !hasRedis() {
 			continue
 		}
-		s, err := runRedis(ctx, writers, topics, b.span)
-		if errors.Is(err, errNoRedis) {
-			continue
-		}
-		if err := b.keep(name, "redis", round, func() (sample, error) { return s, err }); err != nil {
+		err := b.keep(ctx, name, "redis", round, func() (sample, error) {
+			return runRedis(ctx, writers, topics, b.span)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -307,7 +326,7 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	fmt.Fprintf(b.stderr, "%-10s %d events stored at %s a second\n", "start", b.stored, number(filled["persecond"]))
 	for round := range b.rounds {
-		err := b.keep("start", sideOurs, round, func() (sample, error) {
+		err := b.keep(ctx, "start", sideOurs, round, func() (sample, error) {
 			p, err := startOurs(ctx, b.ours, data)
 			if err != nil {
 				return nil, err

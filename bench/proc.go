@@ -132,9 +132,6 @@ func cpuClock(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// ownCPU is what the bench itself has used.
-func ownCPU() time.Duration { return cpuClock(os.Getpid()) }
-
 // rss is the resident memory of the process in bytes.
 func (p *proc) rss() (int, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid()))

@@ -21,13 +21,16 @@ import (
 // are: one goroutine for each writer, the command encoded once, the answer's
 // first byte looked at.
 
-var errNoRedis = errors.New("redis-server is not installed")
+func hasRedis() bool {
+	_, err := exec.LookPath("redis-server")
+	return err == nil
+}
 
 // runRedis measures XADD once, on a server of its own.
 func runRedis(ctx context.Context, clients, streams int, span time.Duration) (sample, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		return nil, errNoRedis
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "teahouse-bench-redis-")
 	if err != nil {
@@ -65,12 +68,10 @@ func runRedis(ctx context.Context, clients, streams int, span time.Duration) (sa
 	for i, c := range conns {
 		wg.Go(func() { lat[i], errs[i] = xadd(ctx, c, i%streams, from, to) })
 	}
-	var cpu0 time.Duration
-	if sleep(ctx, warm) {
-		cpu0 = cpuClock(cmd.Process.Pid)
-	}
+	sleep(ctx, warm)
+	cpu0, look := cpuClock(cmd.Process.Pid), lookAround(cmd.Process.Pid)
 	wg.Wait()
-	cpu := cpuClock(cmd.Process.Pid) - cpu0
+	cpu, others := cpuClock(cmd.Process.Pid)-cpu0, look.others()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -83,6 +84,7 @@ func runRedis(ctx context.Context, clients, streams int, span time.Duration) (sa
 		"p50":       ms(percentile(all, 50)),
 		"p99":       ms(percentile(all, 99)),
 		"cpu":       cpu.Seconds() / float64(max(len(all), 1)) * 1e6,
+		"others":    others,
 	}, nil
 }
 

@@ -66,7 +66,7 @@ func runReplay(ctx context.Context, t target, clients int) (sample, error) {
 		}
 	}
 	g.want = missed
-	cpu0, own0 := p.cpu(), ownCPU()
+	cpu0, own0, look := p.cpu(), ownCPU(), lookAround(p.pid())
 	if _, err := g.connect(specs, clients, time.Minute); err != nil {
 		return nil, explain(err, p)
 	}
@@ -74,6 +74,7 @@ func runReplay(ctx context.Context, t target, clients int) (sample, error) {
 	if !g.until(30*time.Second, func() bool { return len(g.doneAt) == clients || g.lost > 0 }) || g.lost > 0 {
 		return nil, explain(fmt.Errorf("%d of %d complete, %d cut: %s", len(g.doneAt), clients, g.lost, g.firstErr), p)
 	}
+	others := look.others()
 	return sample{
 		"p50":    ms(percentile(g.doneAt, 50)),
 		"p99":    ms(percentile(g.doneAt, 99)),
@@ -81,6 +82,7 @@ func runReplay(ctx context.Context, t target, clients int) (sample, error) {
 		"cpu":    (p.cpu() - cpu0).Seconds() * 1000,
 		"gencpu": (ownCPU() - own0).Seconds() * 1000,
 		"online": float64(g.online),
+		"others": others,
 	}, nil
 }
 

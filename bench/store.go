@@ -104,12 +104,10 @@ func hammer(ctx context.Context, store appender, writers, topics int, span time.
 			lat[w] = own
 		})
 	}
-	cpu0 := time.Duration(0)
-	if sleep(ctx, warm) {
-		cpu0 = ownCPU()
-	}
+	sleep(ctx, warm)
+	cpu0, look := ownCPU(), lookAround()
 	wg.Wait()
-	cpu := ownCPU() - cpu0
+	cpu, others := ownCPU()-cpu0, look.others()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -122,6 +120,7 @@ func hammer(ctx context.Context, store appender, writers, topics int, span time.
 		"p50":       ms(percentile(all, 50)),
 		"p99":       ms(percentile(all, 99)),
 		"cpu":       cpu.Seconds() / float64(max(len(all), 1)) * 1e6,
+		"others":    others,
 	}, nil
 }
 
