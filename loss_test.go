@@ -1,0 +1,356 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"teahouse/chat"
+	"teahouse/db"
+)
+
+// Nothing acknowledged is lost, nothing comes twice, and the order is one for
+// all: whatever breaks.
+
+// TestKilled: the server is killed under load, again and again.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	rng := seeded(t)
+	dir := t.TempDir()
+	p := newPlace()
+	h := spawn(t, dir, "--send-rate=0")
+	p.set(h.host())
+	c := newCrowd(t, rng, 20, p)
+	for range number("ROUNDS", 50, 5) {
+		// Some die while everybody is coming back, some in full swing.
+		c.acknowledged(rng.IntN(120))
+		h.kill()
+		p.set("")
+		h = spawn(t, dir, "--send-rate=0")
+		p.set(h.host())
+	}
+	c.finish(h)
+	c.leave()
+	if code := h.stop(); code != exitOK {
+		t.Errorf("stop: %d: %s", code, h.stderr)
+	}
+}
+
+// TestCut: connections break at any byte, in either direction.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	rng := seeded(t)
+	h := open(t, t.TempDir(), "--send-rate=0")
+	var mu sync.Mutex
+	r := newRelay(t, func() (string, error) { return h.host(), nil }, func() cut {
+		mu.Lock()
+		defer mu.Unlock()
+		bytes := func() int { return int(math.Exp(rng.Float64() * math.Log(60_000))) }
+		c := cut{reset: rng.IntN(2) == 0}
+		switch rng.IntN(3) {
+		case 0:
+			c.up = bytes()
+		case 1:
+			c.down = bytes()
+		default:
+			c.up, c.down = bytes(), bytes()
+		}
+		return c
+	})
+	c := newCrowd(t, rng, 20, r.place())
+	cuts := int64(number("CUTS", 800, 100))
+	eventually(t, "the cuts", func() bool { return r.cuts.Load() >= cuts })
+	r.calm.Store(true)
+	c.finish(h)
+	t.Logf("%d connections were cut", r.cuts.Load())
+	c.leave()
+}
+
+// flood sends n messages to a room from so many connections, and returns when
+// all are acknowledged.
+func flood(t testing.TB, h *house, room string, connections, n, size int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	text := strings.Repeat("x", size)
+	for i := range connections {
+		wg.Go(func() {
+			conn, _, err := websocket.DefaultDialer.Dial(h.ws(), nil)
+			if err != nil {
+				t.Errorf("flood: %v", err)
+				return
+			}
+			defer conn.Close()
+			_ = conn.WriteJSON(map[string]any{"op": "hello", "user": fmt.Sprintf("flood-%d", i)})
+			acks := 0
+			for sent := 0; acks < n/connections; {
+				for ; sent < n/connections && sent < acks+16; sent++ {
+					_ = conn.WriteJSON(map[string]any{"op": "send", "topic": room, "body": map[string]string{"text": text}})
+				}
+				_, b, err := conn.ReadMessage()
+				switch {
+				case err != nil:
+					t.Errorf("flood: %v", err)
+					return
+				case strings.HasPrefix(string(b), `{"op":"ack"`):
+					acks++
+				case strings.HasPrefix(string(b), `{"op":"error"`):
+					t.Errorf("flood: %s", b)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// follows holds what a guest was told in a room, after a position, against
+// the log.
+func follows(t testing.TB, h *house, told []frame, room string, after int64) {
+	t.Helper()
+	var want []frame
+	for _, f := range h.history(room) {
+		if f.Seq > after {
+			want = append(want, f)
+		}
+	}
+	if len(told) != len(want) {
+		t.Errorf("%d events were told of %d", len(told), len(want))
+	}
+	for i := range min(len(told), len(want)) {
+		if told[i].Seq != want[i].Seq || string(told[i].Body) != string(want[i].Body) {
+			t.Fatalf("event %d of %d is %.200s; want %d", i, len(want), told[i], want[i].Seq)
+		}
+	}
+}
+
+// TestFarBehind: a reader comes back 10,000 events later, while others go on.
+func TestFarBehind(t *testing.T) {
+	t.Parallel()
+	events := number("BEHIND", 10_000, 2_000)
+	h := open(t, t.TempDir(), "--send-rate=0", "--recent-bytes=65536") // so that the log itself is read
+	bob, w := enter(t, h.ws(), "bob")
+	bob.join(lobby)
+	seq := bob.post(lobby, "b", "back soon").Seq
+	bob.hangUp()
+	flood(t, h, lobby, 20, events, 50)
+
+	var publishing sync.WaitGroup
+	publishing.Go(func() { flood(t, h, lobby, 4, events/5, 50) })
+	bob, _ = enter(t, h.ws(), "bob", "position", position{w.Position.Epoch, seq})
+	bob.join(lobby, "after", seq)
+	publishing.Wait()
+	h.call("POST", "/api/v1/events", map[string]any{"topic": lobby, "key": "last", "body": 1})
+	bob.expectEvent(lobby, "last")
+	follows(t, h, bob.all("event", lobby), lobby, seq)
+	if n := len(bob.all("event", lobby)); n != events+events/5+1 {
+		t.Errorf("%d events", n)
+	}
+	if resets := bob.all("reset", lobby); len(resets) != 0 {
+		t.Errorf("resets: %v", resets)
+	}
+}
+
+// TestSlowReader: who does not read for a while holds up nobody, and is then
+// served from the log.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--send-rate=0", "--queue-bytes=16384", "--recent-bytes=65536")
+	dialer := websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
+		conn, err := net.Dial(network, addr)
+		if err == nil {
+			err = conn.(*net.TCPConn).SetReadBuffer(64 << 10) // and no more
+		}
+		return conn, err
+	}}
+	slow, _, err := dialer.Dial(h.ws(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	_ = slow.WriteJSON(map[string]any{"op": "hello", "user": "slow"})
+	_ = slow.WriteJSON(map[string]any{"op": "join", "topic": lobby})
+	quick, _ := enter(t, h.ws(), "quick")
+	eventually(t, "the slow one's arrival", func() bool { return len(quick.ask("presence", "topic", lobby).Users) == 1 })
+	start := time.Now()
+	flood(t, h, lobby, 20, number("SLOW", 10_000, 8_000), 1000) // more than sockets hold
+	quick.join(lobby)
+	h.call("POST", "/api/v1/events", map[string]any{"topic": lobby, "key": "last", "body": 1})
+	quick.expectEvent(lobby, "last")
+	t.Logf("nobody was held up: %.1f s", time.Since(start).Seconds())
+	if h.metric("teahouse_slow_clients_total") < 1 || h.metric("teahouse_subscriptions_behind") != 1 {
+		t.Errorf("the slow reader did not fall behind: the test proves nothing")
+	}
+
+	var told []frame
+	_ = slow.SetReadDeadline(time.Now().Add(patience))
+	for len(told) == 0 || told[len(told)-1].Key != "last" {
+		_, b, err := slow.ReadMessage()
+		if err != nil {
+			t.Fatalf("after %d events: %v", len(told), err)
+		}
+		f := frame{raw: string(b)}
+		if err := json.Unmarshal(b, &f); err != nil {
+			t.Fatal(err)
+		}
+		switch f.Op {
+		case "event":
+			told = append(told, f)
+		case "reset", "error":
+			t.Fatalf("the slow reader was told %s", f)
+		}
+	}
+	follows(t, h, told, lobby, 0)
+}
+
+// TestStopUnderLoad: a stop in order says goodbye to everybody, loses nothing
+// and ends well.
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	rng := seeded(t)
+	dir := t.TempDir()
+	p := newPlace()
+	c := (*crowd)(nil)
+	for range number("STOPS", 3, 1) {
+		h := spawn(t, dir, "--send-rate=0")
+		p.set(h.host())
+		if c == nil {
+			c = newCrowd(t, rng, 20, p)
+		}
+		eventually(t, "everybody", func() bool { return c.open.Load() == 20 })
+		c.acknowledged(200)
+		p.set("")
+		if code := h.stop(); code != exitOK {
+			t.Errorf("the stop ended with code %d: %s", code, h.stderr)
+		}
+		eventually(t, "the end of all connections", func() bool { return c.open.Load() == 0 })
+		for _, m := range c.members {
+			m.mu.Lock()
+			for code, n := range m.endings {
+				if code != 4002 {
+					t.Errorf("%s: %d connections ended with %d; want 4002", m.user, n, code)
+				}
+			}
+			m.mu.Unlock()
+		}
+	}
+	h := spawn(t, dir, "--send-rate=0")
+	p.set(h.host())
+	c.finish(h)
+	c.leave()
+}
+
+// TestReset: a position that does not join on to the log is noticed.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--send-rate=0", "--replay-max=50")
+	alice, w := enter(t, h.ws(), "alice")
+	var first, last int64
+	for i := range 60 {
+		last = alice.post(lobby, fmt.Sprint(i), "x").Seq
+		if i == 0 {
+			first = last
+		}
+	}
+	h.call("POST", "/api/v1/events", map[string]any{"topic": "user:bob", "key": "n", "body": 1})
+	here := w.Position.Epoch
+
+	// begins checks that a reset comes first and then a page up to the newest.
+	begins := func(name string, bob *guest, topic, reason, lastKey string) {
+		t.Helper()
+		bob.expectEvent(topic, lastKey)
+		resets := bob.all("reset", topic)
+		if len(resets) != 1 || resets[0].Reason != reason {
+			t.Errorf("%s: resets %v; want one with reason %s", name, resets, reason)
+			return
+		}
+		events := bob.all("event", topic)
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		for _, f := range bob.heard {
+			if f.Op == "event" && f.Topic == topic {
+				t.Errorf("%s: an event before the reset: %s", name, f)
+			}
+			if f.Op == "reset" && f.Topic == topic {
+				break
+			}
+		}
+		if events[0].Seq <= resets[0].After {
+			t.Errorf("%s: %s and then %s", name, resets[0], events[0])
+		}
+	}
+	for _, tt := range []struct {
+		name         string
+		hello        position
+		join         []any
+		inbox, lobby string // the reasons
+	}{
+		{"a foreign epoch in the hello", position{"ELSEWHERE", first}, []any{"after", last}, "epoch", "epoch"},
+		{"a foreign epoch in the join", position{here, last}, []any{"after", last, "epoch", "ELSEWHERE"}, "", "epoch"},
+		{"beyond the end of the log", position{here, last + 1000}, []any{"after", last + 1000}, "epoch", "epoch"},
+		{"too far behind", position{here, last}, []any{"after", first}, "", "limit"},
+		{"just near enough", position{here, last}, []any{"after", last - 50}, "", ""},
+		{"a foreign hello, but the join is of this log", position{"ELSEWHERE", 1}, []any{"after", last - 5, "epoch", here}, "epoch", ""},
+	} {
+		bob, _ := enter(t, h.ws(), "bob", "position", tt.hello)
+		bob.join(lobby, tt.join...)
+		if tt.inbox != "" {
+			begins(tt.name, bob, "user:bob", tt.inbox, "n")
+		}
+		if tt.lobby != "" {
+			begins(tt.name, bob, lobby, tt.lobby, "59")
+		} else {
+			bob.expectEvent(lobby, "59")
+			bob.settled()
+			if r := bob.all("reset", lobby); len(r) != 0 {
+				t.Errorf("%s: %v", tt.name, r)
+			}
+		}
+		bob.hangUp()
+	}
+}
+
+// TestRetention: what is no longer kept is not missed in silence.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir, "--send-rate=0")
+	alice, w := enter(t, h.ws(), "alice")
+	first := alice.post(lobby, "0", "x").Seq
+	for i := range 40 {
+		alice.post(lobby, fmt.Sprint(i+1), "x")
+	}
+	h.stop()
+	// A pass of retention comes every few minutes only: not waited for here.
+	store, err := db.Open(t.Context(), db.Options{Dir: dir, Retain: []db.RetainRule{{Pattern: "room:*", Retention: chat.Retention{Count: 10}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.Prune(t.Context()); err != nil || n != 31 {
+		t.Errorf("%d events were removed: %v", n, err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir, "--send-rate=0")
+	kept := h.history(lobby)
+	if len(kept) != 10 || kept[9].Key != "40" {
+		t.Fatalf("kept: %v", kept)
+	}
+	bob, _ := enter(t, h.ws(), "bob", "position", position{w.Position.Epoch, first})
+	bob.join(lobby, "after", first)
+	bob.expectEvent(lobby, "40")
+	if r := bob.all("reset", lobby); len(r) != 1 || r[0].Reason != "retention" {
+		t.Errorf("resets: %v", r)
+	}
+	follows(t, h, bob.all("event", lobby), lobby, 0)
+	if f := bob.ask("history", "topic", lobby, "before", kept[0].Seq); len(f.Events) != 0 || f.More {
+		t.Errorf("history before what is kept: %s", f)
+	}
+}

@@ -1,0 +1,431 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// What the person at the terminal sees: at a start that fails, at the first
+// start, and of the other commands.
+
+// oneSentence checks that a failure is told in one line without a trace of the
+// program's inside.
+func oneSentence(t testing.TB, stderr string) {
+	t.Helper()
+	text, ok := strings.CutSuffix(stderr, "\n")
+	if !ok || !strings.HasPrefix(text, "teahouse: ") || strings.Contains(text, "\n") {
+		t.Errorf("stderr is not one sentence: %q", stderr)
+	}
+	for _, bad := range []string{"goroutine ", "panic", ".go:", "0x", "%!", "<nil>", "SQL logic"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("stderr holds %q: %q", bad, stderr)
+		}
+	}
+}
+
+// patch changes bytes in the middle of a file.
+func patch(t testing.TB, file string, at int64, b []byte) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The places of two numbers in the head of an SQLite file.
+const (
+	headSchema = 60 // PRAGMA user_version
+	headOwner  = 68 // PRAGMA application_id
+)
+
+// used makes a data folder in which a server ran and was stopped.
+func used(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	h := open(t, dir)
+	alice, _ := enter(t, h.ws(), "alice")
+	alice.post(lobby, "1", strings.Repeat("x", 9000))
+	if code := h.stop(); code != exitOK {
+		t.Fatalf("stop: %d %s", code, h.stderr)
+	}
+	return dir
+}
+
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	file := func(dir string) string { return filepath.Join(dir, "teahouse.db") }
+	for _, tt := range []struct {
+		name  string
+		args  func(t *testing.T) []string
+		code  int
+		words []string // what the sentence must hold: what is wrong, and what to do
+	}{
+		{"busy port", func(t *testing.T) []string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			return []string{"--addr=" + l.Addr().String(), "--data=" + t.TempDir()}
+		}, exitPortBusy, []string{"127.0.0.1:", "--addr"}},
+		{"a file in the folder's place", func(t *testing.T) []string {
+			name := filepath.Join(t.TempDir(), "data")
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"--data=" + name}
+		}, exitNotWritable, []string{"data", "--data"}},
+		{"read-only folder", func(t *testing.T) []string {
+			return []string{"--data=" + tmpfs(t, "ro")}
+		}, exitNotWritable, []string{"--data"}},
+		{"read-only disk with a database", func(t *testing.T) []string {
+			disk := tmpfs(t, "size=16m")
+			copyDatabase(t, used(t), disk)
+			remount(t, disk, "ro")
+			return []string{"--data=" + disk}
+		}, exitNotWritable, []string{"--data"}},
+		{"folder in a missing place", func(t *testing.T) []string {
+			return []string{"--data=/proc/nowhere/data"}
+		}, exitNotWritable, []string{"/proc/nowhere", "--data"}},
+		{"full disk, new folder", func(t *testing.T) []string {
+			return []string{"--data=" + tmpfs(t, "size=16k")}
+		}, exitDiskFull, []string{"full", "space"}},
+		{"full disk, old database", func(t *testing.T) []string {
+			disk := tmpfs(t, "size=16m")
+			copyDatabase(t, used(t), disk)
+			fill(t, disk, 0)
+			return []string{"--data=" + disk}
+		}, exitDiskFull, []string{"full", "space"}},
+		{"locked by another process", func(t *testing.T) []string {
+			dir := t.TempDir()
+			h := spawn(t, dir)
+			t.Cleanup(func() { h.stop() })
+			return []string{"--data=" + dir}
+		}, exitLocked, []string{"use", "stop", "--data"}},
+		{"not a database", func(t *testing.T) []string {
+			dir := t.TempDir()
+			if err := os.WriteFile(file(dir), bytes.Repeat([]byte("tea "), 5000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"--data=" + dir}
+		}, exitDamaged, []string{"damaged", "backup"}},
+		{"a few bytes only", func(t *testing.T) []string {
+			dir := t.TempDir()
+			if err := os.WriteFile(file(dir), []byte("SQLite format 3\x00"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"--data=" + dir}
+		}, exitDamaged, []string{"damaged", "backup"}},
+		{"damaged first page", func(t *testing.T) []string {
+			dir := used(t)
+			patch(t, file(dir), 100, bytes.Repeat([]byte{0xa5}, 1000))
+			return []string{"--data=" + dir}
+		}, exitDamaged, []string{"damaged", "backup"}},
+		{"damaged pages", func(t *testing.T) []string {
+			dir := used(t)
+			info, err := os.Stat(file(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			patch(t, file(dir), 4096, bytes.Repeat([]byte{0xa5}, int(info.Size())-4096))
+			return []string{"--data=" + dir}
+		}, exitDamaged, []string{"damaged", "backup"}},
+		{"another program's database", func(t *testing.T) []string {
+			dir := used(t)
+			patch(t, file(dir), headOwner, binary.BigEndian.AppendUint32(nil, 0x47504b47))
+			return []string{"--data=" + dir}
+		}, exitDamaged, []string{"another program", "untouched", "--data"}},
+		{"newer schema", func(t *testing.T) []string {
+			dir := used(t)
+			patch(t, file(dir), headSchema, binary.BigEndian.AppendUint32(nil, 9999))
+			return []string{"--data=" + dir}
+		}, exitNewerSchema, []string{"newer version", "9999", "install"}},
+		{"unknown flag", func(*testing.T) []string { return []string{"--no-such-flag"} }, exitUsage, []string{"no-such-flag", "--help"}},
+		{"an argument", func(*testing.T) []string { return []string{"data"} }, exitUsage, []string{`"data"`, "--name=value"}},
+		{"bad address", func(*testing.T) []string { return []string{"--addr=8040"} }, exitUsage, []string{"8040", "HOST:PORT", ":8040"}},
+		{"address of another computer", func(*testing.T) []string { return []string{"--addr=192.0.2.1:8040"} }, exitUsage, []string{"192.0.2.1", "--addr"}},
+		{"bad port", func(*testing.T) []string { return []string{"--addr=:99999"} }, exitUsage, []string{"99999", "--addr"}},
+		{"bad auth", func(*testing.T) []string { return []string{"--auth=ldap"} }, exitUsage, []string{"ldap", "open", "token"}},
+		{"bad durability", func(*testing.T) []string { return []string{"--durability=some"} }, exitUsage, []string{"some", "full", "normal"}},
+		{"bad number", func(*testing.T) []string { return []string{"--send-burst=many"} }, exitUsage, []string{"many", "send-burst"}},
+		{"number out of range", func(*testing.T) []string { return []string{"--queue-bytes=0"} }, exitUsage, []string{"--queue-bytes", "above 0"}},
+		{"body above frame", func(*testing.T) []string { return []string{"--max-body=100000"} }, exitUsage, []string{"--max-body", "--max-frame"}},
+		{"bad retention", func(*testing.T) []string { return []string{"--retain=room:*"} }, exitUsage, []string{"--retain", "30d/10000"}},
+		{"bad log level", func(*testing.T) []string { return []string{"--log-level=loud"} }, exitUsage, []string{"loud", "debug"}},
+		{"secret twice", func(*testing.T) []string { return []string{"--api-key=a", "--api-key-file=b"} }, exitUsage, []string{"--api-key", "not both"}},
+		{"secret's file missing", func(*testing.T) []string { return []string{"--admin-password-file=/no/such/file"} }, exitUsage, []string{"--admin-password-file", "/no/such/file"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			args := serveArgs(t.TempDir(), tt.args(t))
+			code, out, errs := command(t, args[1:]...)
+			if code != tt.code {
+				t.Errorf("exit code %d; want %d", code, tt.code)
+			}
+			if out != "" {
+				t.Errorf("stdout: %q", out)
+			}
+			oneSentence(t, errs)
+			for _, w := range tt.words {
+				if !strings.Contains(errs, w) {
+					t.Errorf("%q does not hold %q", errs, w)
+				}
+			}
+			t.Log(strings.TrimSpace(errs))
+		})
+	}
+}
+
+// TestStartFailsInChinese: an operator with a Chinese locale is told in
+// Chinese. The ready line stays as it is: programs wait for it.
+func TestStartFailsInChinese(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	notADatabase := t.TempDir()
+	if err := os.WriteFile(filepath.Join(notADatabase, "teahouse.db"), bytes.Repeat([]byte("tea "), 50), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer, foreign, locked := used(t), used(t), t.TempDir()
+	patch(t, filepath.Join(newer, "teahouse.db"), headSchema, binary.BigEndian.AppendUint32(nil, 9999))
+	patch(t, filepath.Join(foreign, "teahouse.db"), headOwner, binary.BigEndian.AppendUint32(nil, 1))
+	h := spawn(t, locked)
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"busy port", []string{"--addr=" + busy.Addr().String()}, exitPortBusy},
+		{"missing folder", []string{"--data=/proc/nowhere"}, exitNotWritable},
+		{"locked", []string{"--data=" + h.data}, exitLocked},
+		{"damaged", []string{"--data=" + notADatabase}, exitDamaged},
+		{"foreign", []string{"--data=" + foreign}, exitDamaged},
+		{"newer", []string{"--data=" + newer}, exitNewerSchema},
+	} {
+		cmd := child(serveArgs(t.TempDir(), tt.args), "LANG=zh_CN.UTF-8")
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		_ = cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != tt.code || out.Len() > 0 {
+			t.Errorf("%s: exit code %d, want %d; stdout %q", tt.name, got, tt.code, &out)
+		}
+		oneSentence(t, errs.String())
+		han := strings.ContainsFunc(errs.String(), func(r rune) bool { return unicode.Is(unicode.Han, r) })
+		if !han || !strings.Contains(errs.String(), ";") && !strings.Contains(errs.String(), "；") {
+			t.Errorf("%s: not in Chinese, or without what to do: %q", tt.name, &errs)
+		}
+		t.Log(strings.TrimSpace(errs.String()))
+	}
+}
+
+var (
+	printedPassword = regexp.MustCompile(`(?m)^operator's password: (\S+)$`)
+	printedKey      = regexp.MustCompile(`(?m)^API key: +(\S+)$`)
+)
+
+// TestFirstStart: the secrets are shown once, and are nowhere else in plain.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	begin := func() *house {
+		h := &house{t: t, data: data}
+		h.launch(child(serveArgs(data, []string{"--log-level=debug", "--auth=token"})))
+		return h
+	}
+	h := begin()
+	password, key := printedPassword.FindStringSubmatch(h.stderr.String()), printedKey.FindStringSubmatch(h.stderr.String())
+	if password == nil || key == nil || len(password[1]) < 16 || len(key[1]) < 32 {
+		t.Fatalf("the first start printed %q", h.stderr)
+	}
+	if a := h.call("GET", "/api/v1/sessions", nil, "Authorization", "Bearer "+key[1]); a.status != 200 {
+		t.Errorf("the printed key: %d %s", a.status, a.body)
+	}
+	if a := h.call("GET", "/api/v1/sessions", nil, "Authorization", "Bearer "+key[1]+"x"); a.status != 401 {
+		t.Errorf("another key: %d %s", a.status, a.body)
+	}
+	basic := func(h *house) int {
+		a := h.call("GET", "/api/v1/keys", nil, "Authorization", basicAuth("operator", password[1]))
+		return a.status
+	}
+	if got := basic(h); got != 200 {
+		t.Errorf("the printed password: %d", got)
+	}
+	// Use every secret that there is.
+	var made struct{ Key string }
+	h.call("POST", "/api/v1/keys", `{"name":"shop"}`, "Authorization", basicAuth("operator", password[1]), "Idempotency-Key", "make-a-key").into(t, &made)
+	var token struct{ Token string }
+	a := h.call("POST", "/api/v1/tokens", `{"user":"alice"}`, "Authorization", "Bearer "+made.Key, "Idempotency-Key", "make-a-token")
+	a.into(t, &token)
+	if again := h.call("POST", "/api/v1/tokens", `{"user":"alice"}`, "Authorization", "Bearer "+made.Key, "Idempotency-Key", "make-a-token"); !bytes.Equal(again.body, a.body) {
+		t.Errorf("the same request again: %s after %s", again.body, a.body)
+	}
+	alice, _ := enter(t, h.ws(), "alice", "token", token.Token)
+	alice.post(lobby, "said-in-plain", "x")
+	if code := h.stop(); code != exitOK {
+		t.Fatalf("stop: %d %s", code, h.stderr)
+	}
+
+	secrets := map[string]string{"password": password[1], "API key": key[1], "made key": made.Key, "token": token.Token}
+	for name, secret := range secrets {
+		want := 0
+		if name == "password" || name == "API key" {
+			want = 1
+		}
+		if got := strings.Count(h.stderr.String()+h.stdout.String(), secret); got != want {
+			t.Errorf("the %s is printed %d times; want %d", name, got, want)
+		}
+	}
+	h = begin()
+	if s := h.stderr.String(); printedPassword.MatchString(s) || printedKey.MatchString(s) {
+		t.Errorf("the second start prints secrets: %s", s)
+	}
+	if got := basic(h); got != 200 {
+		t.Errorf("the password after a restart: %d", got)
+	}
+	// Looked for while it runs and after a crash: nothing is tidied away then.
+	h.kill()
+	files, inPlain := 0, false
+	err := filepath.WalkDir(data, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("others may read %s: %s", d.Name(), info.Mode())
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		inPlain = inPlain || bytes.Contains(b, []byte("said-in-plain"))
+		for name, secret := range secrets {
+			if bytes.Contains(b, []byte(secret)) {
+				t.Errorf("the %s stands in %s", name, d.Name())
+			}
+			if strings.Contains(h.stderr.String(), secret) {
+				t.Errorf("the %s stands in the log", name)
+			}
+		}
+		return nil
+	})
+	if err != nil || files < 2 || !inPlain {
+		t.Errorf("%d files were looked through, found what was said: %v, err %v", files, inPlain, err)
+	}
+}
+
+// TestGivenSecrets: who names the secrets is not shown them.
+func TestGivenSecrets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "password")
+	if err := os.WriteFile(file, []byte("from-a-file-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	h := &house{t: t, data: data}
+	h.launch(child(serveArgs(data, []string{"--admin-password-file=" + file, "--log-level=debug"}), "TEAHOUSE_API_KEY=from-the-environment"))
+	if a := h.call("GET", "/api/v1/keys", nil, "Authorization", basicAuth("operator", "from-a-file-1")); a.status != 200 {
+		t.Errorf("the given password: %d %s", a.status, a.body)
+	}
+	if a := h.call("GET", "/api/v1/sessions", nil, "Authorization", "Bearer from-the-environment"); a.status != 200 {
+		t.Errorf("the given key: %d %s", a.status, a.body)
+	}
+	h.stop()
+	if s := h.stdout.String() + h.stderr.String(); strings.Contains(s, "from-") || printedKey.MatchString(s) || printedPassword.MatchString(s) {
+		t.Errorf("printed: %s", s)
+	}
+}
+
+// TestCommands: the commands that speak to the running server.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	h := open(t, data, "--auth=token")
+	ok := func(args ...string) string {
+		t.Helper()
+		code, out, errs := command(t, args...)
+		if code != exitOK || errs != "" {
+			t.Errorf("%v: %d %s %s", args, code, out, errs)
+		}
+		return strings.TrimSpace(out)
+	}
+	fails := func(code int, word string, args ...string) {
+		t.Helper()
+		got, out, errs := command(t, args...)
+		if got != code || out != "" || !strings.Contains(errs, word) {
+			t.Errorf("%v: %d %q %q; want %d and %q", args, got, out, errs, code, word)
+		}
+		oneSentence(t, errs)
+	}
+	if v := ok("version"); !strings.HasPrefix(v, "teahouse ") {
+		t.Errorf("version: %q", v)
+	}
+	token := ok("token", "--data="+data, "--user=bob", "--ttl=1h")
+	bob, _ := enter(t, h.ws(), "bob", "token", token)
+	if out := ok("push", "--data="+data, "--user=bob", "--key=p1", "the tea", "is ready"); !strings.Contains(out, "user:bob") || !strings.Contains(out, "to 1 connection") {
+		t.Errorf("push: %q", out)
+	}
+	if e := bob.expectEvent("user:bob", "p1"); string(e.Body) != `{"text":"the tea is ready"}` || e.From != "" {
+		t.Errorf("event: %s", e)
+	}
+	ok("push", "--data="+data, "--topic="+lobby, "--kind=sale", "--from=carol", "--json", `{"price":3}`)
+	if log := h.history(lobby); len(log) != 1 || log[0].Kind != "sale" || log[0].From != "carol" || string(log[0].Body) != `{"price":3}` {
+		t.Errorf("the log: %v", log)
+	}
+
+	key := ok("key", "create", "--data="+data, "shop", "backend")
+	authorized := func() int {
+		return h.call("GET", "/api/v1/sessions", nil, "Authorization", "Bearer "+key).status
+	}
+	if got := authorized(); got != 200 {
+		t.Errorf("the made key: %d", got)
+	}
+	list := ok("key", "list", "--data="+data)
+	id := regexp.MustCompile(`(?m)^(\S+) +shop backend`).FindStringSubmatch(list)
+	if id == nil || strings.Contains(list, key) {
+		t.Fatalf("key list: %s", list)
+	}
+	// From elsewhere, with the key and without the folder.
+	if out := ok("push", "--url="+h.url, "--api-key="+key, "--user=bob", "hello"); !strings.Contains(out, "user:bob") {
+		t.Errorf("push from elsewhere: %q", out)
+	}
+	fails(exitRefused, "forbidden", "key", "list", "--url="+h.url, "--api-key="+key)
+	ok("key", "revoke", "--data="+data, id[1])
+	if got := authorized(); got != 401 {
+		t.Errorf("the revoked key: %d", got)
+	}
+	fails(exitRefused, "unauthorized", "push", "--url="+h.url, "--api-key="+key, "--user=bob", "hello")
+	fails(exitRefused, "not_found", "key", "revoke", "--data="+data, "tk_nobody")
+	fails(exitRefused, "bad_user", "token", "--data="+data, "--user= ")
+	fails(exitUsage, "--user", "push", "--data="+data, "hello")
+	fails(exitUsage, "key create NAME", "key", "create", "--data="+data)
+	fails(exitUsage, "backup FILE", "backup", "--data="+data)
+	fails(exitUsage, "user", "token", "--data="+data)
+	fails(exitUsage, "no command", "dance")
+	if h.stop() != exitOK {
+		t.Fatal(h.stderr)
+	}
+	fails(exitUnreachable, "teahouse serve", "push", "--data="+data, "--user=bob", "hello")
+	fails(exitUnreachable, "no server", "push", "--url="+h.url, "--api-key="+key, "--user=bob", "hello")
+	if b, err := os.ReadFile(filepath.Join(data, "local.json")); err == nil {
+		t.Errorf("the local key outlived the server: %s", b)
+	}
+}
