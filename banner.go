@@ -158,6 +158,9 @@ func openError(err error) error {
 		code = exitFailed
 	}
 	if sentence := words[language()].open[e.Reason]; sentence != "" {
+		if e.Err == nil { // the sentence says it all
+			return exitf(code, sentence, e.Path)
+		}
 		return exitf(code, sentence+" (%w)", e.Path, e.Err)
 	}
 	return &exitError{code, err}

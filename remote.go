@@ -55,10 +55,13 @@ func remoteCommands() []*cli.Command {
 		{
 			Name: "token", Usage: "make a client token for a user",
 			Flags: remoteFlags(
-				&cli.StringFlag{Name: "user", Required: true, Usage: "`USER` whom the token proves"},
+				&cli.StringFlag{Name: "user", Usage: "`USER` whom the token proves"},
 				&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long it is good"},
 			),
 			Action: remote(func(c *cli.Context, server *api.Client) error {
+				if c.String("user") == "" {
+					return usage("say whose token it is: teahouse token --user USER")
+				}
 				t, err := server.IssueToken(c.Context, c.String("user"), c.Duration("ttl"))
 				if err != nil {
 					return err
@@ -265,7 +268,13 @@ func backup(c *cli.Context) error {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
-		return remoteError(err)
+		err = remoteError(err)
+		if errors.As(err, &coded) && coded.code == exitUnreachable && c.String("url") == "" {
+			// A server that was killed left word of itself behind. The
+			// database's lock tells whether it is gone.
+			return backupOffline(c.Context, c.App.Writer, c.String("data"), file)
+		}
+		return err
 	}
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return exitf(exitNotWritable, "the backup cannot be written: %w", err)
