@@ -62,7 +62,7 @@ function leave(options) {
   const was = client
   client = room = null
   was.close()
-  list.clear(undefined, false)
+  list.clear(null, false)
   people.clear()
   door.show(roomName, options)
 }
@@ -85,7 +85,7 @@ function onState(state) {
 function goTo(name) {
   if (room) room.leave()
   roomName = name
-  list.clear(undefined, false)
+  list.clear(null, false)
   people.clear()
   showRoom()
   const mine = (room = client.room(name, {recent: PAGE}))

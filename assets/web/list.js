@@ -23,7 +23,8 @@ export function makeList(room) {
   let generation = 0 // rises with clear(): an answer for an earlier one is no longer wanted
   let unseen = 0
   let atEnd = true
-  let topNote = () => ''
+  let notice = null // says what a reset was about; goes to the first message that comes after it
+  let failed = false // the last try to fetch older ones
 
   const gap = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight
   const oldest = () => items.find((i) => i.seq)
@@ -52,6 +53,10 @@ export function makeList(room) {
     while (i > 0 && item.seq && (!items[i - 1].seq || items[i - 1].seq > item.seq)) i--
     if (item.seq && i > 0 && items[i - 1].seq === item.seq) return false
     items.splice(i, 0, item)
+    if (notice && item.seq) {
+      item.notice = notice
+      notice = null
+    }
     if (!item.node) makeNode(item, room.retry)
     const next = i + 1 < items.length ? items[i + 1].node : null
     if (item.node.parentNode !== list || item.node.nextSibling !== next) list.insertBefore(item.node, next)
@@ -98,7 +103,7 @@ export function makeList(room) {
   }
 
   function showTop() {
-    const text = topNote() || (loading ? t('loading') : items.length && !more ? t('top') : '')
+    const text = notice ? notice() : failed ? t('older_failed') : loading ? t('loading') : items.length && !more ? t('top') : ''
     $('top').textContent = text // its line stays there without a text: nothing below it may jump
   }
 
@@ -106,7 +111,7 @@ export function makeList(room) {
     const first = oldest()
     if (loading || !more || !first || !scroller.clientHeight) return
     loading = true
-    topNote = () => ''
+    failed = false
     showTop()
     const mine = generation
     try {
@@ -122,7 +127,7 @@ export function makeList(room) {
       scroller.scrollTop = top + scroller.scrollHeight - height
       setTimeout(() => scroller.removeAttribute('aria-busy'), 500)
     } catch (err) {
-      if (mine === generation) topNote = () => t('older_failed')
+      if (mine === generation) failed = true
     } finally {
       if (mine === generation) loading = false
       showTop()
@@ -159,16 +164,16 @@ export function makeList(room) {
       update(item)
       if (atEnd) toEnd()
     },
-    /** Forgets all but what is still being sent; note() says why, at the top. */
-    clear(note = () => '', keepUnsent = true) {
+    /** Forgets all but what is still being sent; why() says the reason before what comes now. */
+    clear(why = null, keepUnsent = true) {
       generation++
-      loading = false
+      loading = failed = false
       more = true
       incoming = []
       for (const i of items) if (i.seq || !keepUnsent) i.node.remove()
       items = keepUnsent ? items.filter((i) => !i.seq) : []
       items.forEach((item, i) => decorate(item, items[i - 1]))
-      topNote = note
+      notice = why
       showTop()
       toEnd()
     },

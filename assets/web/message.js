@@ -12,13 +12,15 @@ export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err
 /**
  * An event, or a message of one's own that is not an event yet (no seq).
  * @typedef {{seq?: number, key?: string, from: string, kind: string, body: any, at: number,
- *   own: boolean, status: ''|'sending'|'sent'|'failed', error?: any, node?: HTMLElement}} Item
+ *   own: boolean, status: ''|'sending'|'sent'|'failed', error?: any, node?: HTMLElement, notice?: () => string}} Item
+ *   notice: what is to be said before it
  */
 
 /** The node of an item; decorate() fills in what depends on its neighbour. */
 export function makeNode(item, retry) {
   const node = el('li', {class: 'msg', data: {message: ''}})
   const parts = {
+    notice: el('div', {class: 'notice'}),
     day: el('div', {class: 'day', hidden: true}),
     who: el('div', {class: 'who'}, el('span', {class: 'from'}, item.from || t('title')), el('time', {})),
     meta: el('div', {class: 'meta'}),
@@ -26,7 +28,7 @@ export function makeNode(item, retry) {
   }
   item.node = node
   item.parts = parts
-  node.append(parts.day, avatar(item.from || '茶'), parts.who, el('div', {class: 'line'}, content(item), parts.meta))
+  node.append(parts.notice, parts.day, avatar(item.from || '茶'), parts.who, el('div', {class: 'line'}, content(item), parts.meta))
   update(item)
   return node
 }
@@ -61,10 +63,12 @@ export function update(item) {
   parts.meta.append(el('span', {class: 'reason'}, item.error ? why(item.error) : ''), again)
 }
 
-/** Shows the day and the sender where they differ from the message before. */
+/** Shows the day and the sender where they differ from the message before, and what is to be said first. */
 export function decorate(item, before) {
   const newDay = !before || new Date(before.at).toDateString() !== new Date(item.at).toDateString()
-  const {day} = item.parts
+  const {day, notice} = item.parts
+  notice.hidden = !item.notice
+  notice.textContent = item.notice ? item.notice() : ''
   day.hidden = !newDay
   day.textContent = newDay ? dayName(item.at) : ''
   const first = newDay || before.from !== item.from || item.at - before.at > GROUP
