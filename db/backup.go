@@ -56,6 +56,9 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	}
 	s.long.RLock()
 	defer s.long.RUnlock()
+	if s.life.Err() != nil {
+		return errClosed()
+	}
 	ctx, cancel := s.until(ctx)
 	defer cancel()
 	if ctx.Err() != nil {

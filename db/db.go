@@ -45,6 +45,8 @@ type Options struct {
 	KeepAnswers  time.Duration // how long an answer to an Idempotency-Key is kept; 0 is 48 hours, negative for ever
 
 	Migrations fs.FS // instead of the embedded ones, for tests
+
+	window, recent int // instead of windowEvents and recentEvents, for tests
 }
 
 // Store is a chat.Store in one SQLite file. It has the capabilities Backup,

@@ -45,7 +45,7 @@ func (e *OpenError) Unwrap() error { return e.Err }
 func (e *OpenError) Error() string {
 	switch e.Reason {
 	case NotWritable:
-		return fmt.Sprintf("the data folder cannot be written: %s; make it writable for this user or name another one with --data", cause(e.Err, e.Path))
+		return fmt.Sprintf("the data folder %s cannot be written: %s; make it writable for this user or name another one with --data", filepath.Dir(e.Path), cause(e.Err, e.Path))
 	case DiskFull:
 		return fmt.Sprintf("the disk that holds %s is full; free some space and start again", e.Path)
 	case Locked:

@@ -153,7 +153,7 @@ func (w *writer) complete() int64 {
 
 // index writes rows behind: under load as many as came in above the window.
 func (w *writer) index() {
-	for w.topicRows.waiting > windowEvents || w.keyRows.waiting > windowEvents {
+	for w.topicRows.waiting > w.s.opts.window || w.keyRows.waiting > w.s.opts.window {
 		if !w.bite() {
 			return
 		}

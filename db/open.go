@@ -2,6 +2,7 @@ package db
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -104,12 +105,14 @@ func newStore(o Options, path string) (*Store, error) {
 	if o.Migrations == nil {
 		o.Migrations = migrations.FS
 	}
-	setDefault(&o.PruneEvery, 5*time.Minute)
-	setDefault(&o.KeepSessions, 30*24*time.Hour)
-	setDefault(&o.KeepAnswers, 48*time.Hour)
+	o.PruneEvery = cmp.Or(o.PruneEvery, 5*time.Minute)
+	o.KeepSessions = cmp.Or(o.KeepSessions, 30*24*time.Hour)
+	o.KeepAnswers = cmp.Or(o.KeepAnswers, 48*time.Hour)
+	o.window = cmp.Or(o.window, windowEvents)
+	o.recent = cmp.Or(o.recent, recentEvents)
 	s := &Store{
 		opts: o, path: path, full: o.Durability == Full, clock: o.Clock, log: o.Logger,
-		lock: flock.New(filepath.Join(o.Dir, lockName), flock.SetPermissions(0o600)), tail: newTail(),
+		lock: flock.New(filepath.Join(o.Dir, lockName), flock.SetPermissions(0o600)), tail: newTail(int64(o.recent)),
 		readers: make(chan *conn, readerConns), queue: make(chan *op, queueLen),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -119,12 +122,6 @@ func newStore(o Options, path string) (*Store, error) {
 	s.feed.init()
 	s.life, s.die = context.WithCancel(context.Background())
 	return s, nil
-}
-
-func setDefault(d *time.Duration, def time.Duration) {
-	if *d == 0 {
-		*d = def
-	}
 }
 
 // takeLock makes this process the only one that has the file open.
@@ -170,6 +167,13 @@ func (s *Store) checkFile() error {
 	}
 	if binary.BigEndian.Uint32(head[68:]) != appID {
 		return &OpenError{Reason: Foreign, Path: s.path}
+	}
+	// With a WAL the file may rightly be behind; without one it is whole.
+	if wal, err := os.Stat(s.path + "-wal"); err != nil || wal.Size() == 0 {
+		pageSize, pages := int64(binary.BigEndian.Uint16(head[16:])), int64(binary.BigEndian.Uint32(head[28:]))
+		if fi, err := f.Stat(); err == nil && fi.Size() < pages*pageSize {
+			return &OpenError{Reason: Damaged, Path: s.path, Err: fmt.Errorf("its end is missing: it has %d of %d bytes", fi.Size(), pages*pageSize)}
+		}
 	}
 	return nil
 }
@@ -304,16 +308,19 @@ func (s *Store) begin(boot, stopped string, head, floor int64) (int64, error) {
 		s.log.Warn("the log has a new epoch: clients read the newest page again", "because", renew, "epoch", s.epoch, "head", head)
 	}
 	s.boot = newID()
-	if stopped == Normal {
-		head += lostAtMost
-		floor = head
-	}
 	killPoint("before the seal")
+	if renew == "" && boot != old.Boot { // the last open got as far as Next
+		old.Boot, old.Head = boot, 0
+	}
 	old.Next = s.boot
 	if err := writeSeal(s.opts.Dir, old); err != nil {
 		return 0, err
 	}
 	killPoint("between the seal and the database")
+	if stopped == Normal {
+		head += lostAtMost
+		floor = head
+	}
 	err = s.writer.c.atomically(func() error {
 		_, err := s.writer.c.exec(`UPDATE log SET epoch = ?, boot = ?, stopped = ?, floor = ?`, s.epoch, s.boot, s.opts.Durability, floor)
 		return err

@@ -37,6 +37,7 @@ type tail struct {
 	base   int64 // Seq of the first entry of chunks[0]
 	start  int64
 	bytes  int
+	recent int64 // how many are kept
 }
 
 // topicTail lists the events of one topic that are not indexed yet. All of
@@ -47,7 +48,9 @@ type topicTail struct {
 	seqs []int64 // rising; only added to and cut at the front, so that a reader may keep it
 }
 
-func newTail() *tail { return &tail{topics: make(map[string]*topicTail)} }
+func newTail(recent int64) *tail {
+	return &tail{recent: recent, topics: make(map[string]*topicTail)}
+}
 
 // reset sets where the log stands, before there are readers.
 func (t *tail) reset(head int64) {
@@ -91,7 +94,7 @@ func (t *tail) publish(head int64, ids []int64, filed func(*topicTail, *chat.Eve
 	t.head = head
 	for drop := 0; ; drop++ {
 		n := t.head + 1 - t.start
-		if n <= recentEvents && t.bytes <= recentBytes || n <= chunkSize {
+		if n <= t.recent && t.bytes <= recentBytes || n <= chunkSize {
 			if drop > 0 {
 				t.chunks = slices.Clone(t.chunks[drop:])
 				t.base += int64(drop * chunkSize)
