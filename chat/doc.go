@@ -43,8 +43,8 @@
 // every event after its cursor once and in the order of Seq, except what it
 // sent itself, of which it is told the ack. Between topics there is no order.
 // Who comes back with its cursors misses nothing that is still kept, and
-// drops what is at or below them. The same (Topic, From, Key) is one event
-// for ever, so that a send may be repeated until it is acked.
+// drops what is at or below them. The same (Topic, From, Key) is one event as
+// long as that is kept, so that a send may be repeated until it is acked.
 //
 // # Goroutines
 //
