@@ -169,7 +169,8 @@ func (o *outbox) drain() {
 			}
 		}
 		o.mu.Unlock()
-		err := o.conn.SetWriteDeadline(time.Now().Add(o.stall))
+		begun := time.Now()
+		err := o.conn.SetWriteDeadline(begun.Add(o.stall))
 		if err == nil {
 			_, err = o.conn.Write(buf)
 		}
@@ -179,7 +180,7 @@ func (o *outbox) drain() {
 			o.breakLocked()
 			break
 		}
-		if o.owner != nil {
+		if o.owner != nil && (o.raw != nil || time.Since(begun) > 10*time.Millisecond) {
 			o.owner.seen.Store(o.owner.hub.now.Load())
 		}
 		o.roomLocked()

@@ -1,0 +1,231 @@
+package chat_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"teahouse/chat"
+)
+
+// FuzzResume drives the position and resume state machine with seeded
+// scenarios: events in several topics, clients that are cut off anywhere,
+// come back with what they hold, read slowly, send, leave and join; retention
+// that removes what they have not seen. A client must never see an event
+// twice or out of order, and never miss one without a reset.
+func FuzzResume(f *testing.F) {
+	for seed := range uint64(12) {
+		f.Add(seed, uint8(seed*20))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, shape uint8) { resume(t, seed, shape) })
+}
+
+func TestResumeScenarios(t *testing.T) {
+	t.Parallel()
+	n := 60
+	if testing.Short() {
+		n = 10
+	}
+	for i := range n {
+		resume(t, rand.Uint64(), uint8(i))
+	}
+}
+
+// traveller is a client that keeps a position for each topic.
+type traveller struct {
+	*guest
+	user   string
+	cursor map[string]int64 // the last seq it holds, by topic
+	seen   map[string][]int64
+	reset  map[string]bool // since the last event of the topic
+	acked  map[int64]bool
+}
+
+var resumeTopics = []string{"room:a", "room:b", "dm:u0:u1"}
+
+func resume(t *testing.T, seed uint64, shape uint8) {
+	rnd := rand.New(rand.NewPCG(seed, uint64(shape)))
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d shape %d", seed, shape)
+		}
+	}()
+	h := newHouse(t, houseOptions{hub: chat.HubOptions{
+		Limits: fast(), Page: 1 + rnd.IntN(8), ReplayMax: 20 + rnd.IntN(100),
+		QueueBytes: 200 + rnd.IntN(4000), RecentBytes: 1 + rnd.IntN(20000), Replays: 1 + rnd.IntN(3),
+	}})
+	defer h.stop()
+	travellers := make([]*traveller, 3)
+	for i := range travellers {
+		travellers[i] = &traveller{user: fmt.Sprint("u", i), cursor: map[string]int64{}, seen: map[string][]int64{}, reset: map[string]bool{}, acked: map[int64]bool{}}
+	}
+	key := 0
+	for range 30 + rnd.IntN(30) {
+		c := travellers[rnd.IntN(len(travellers))]
+		switch rnd.IntN(8) {
+		case 0, 1:
+			h.publish(resumeTopics[rnd.IntN(len(resumeTopics))], 1+rnd.IntN(30))
+		case 2: // cut off
+			if c.guest != nil {
+				c.conn.Close()
+				c.guest = nil
+			}
+		case 3:
+			if c.guest == nil {
+				c.comeBack(h, rnd)
+			}
+		case 4, 5:
+			if c.guest != nil {
+				key++
+				c.say(`{"op":"send","id":7,"topic":%q,"key":"k%d","body":1}`, resumeTopics[rnd.IntN(2)], key)
+			}
+		case 6: // read a little
+			if c.guest != nil {
+				for range rnd.IntN(6) {
+					c.say(`{"op":"ping","id":1}`)
+					if !c.readUntilPong(t) {
+						break
+					}
+				}
+			}
+		case 7:
+			if rnd.IntN(4) == 0 {
+				head, _ := h.store.Head(t.Context())
+				h.store.Prune(resumeTopics[rnd.IntN(2)], rnd.Int64N(head.Seq+1))
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	defer func() {
+		for _, c := range travellers {
+			if c.guest != nil {
+				c.conn.Close()
+			}
+		}
+	}()
+	// In the end everybody comes back and reads up to the head of each topic.
+	for _, c := range travellers {
+		if c.guest == nil {
+			c.comeBack(h, rnd)
+		}
+		for _, topic := range resumeTopics {
+			if strings.HasPrefix(topic, "dm:") && c.user == "u2" {
+				continue
+			}
+			// Its own newest lines may have come as acks on this connection.
+			newest := int64(0)
+			events, _ := h.store.Before(t.Context(), topic, 0, 1<<20)
+			for _, e := range events {
+				if e.From != c.user {
+					newest = e.Seq
+				}
+			}
+			for c.cursor[topic] < newest && !t.Failed() {
+				f, err := c.next()
+				if err != nil {
+					t.Errorf("%s: %v", c.user, err)
+					return
+				}
+				c.take(t, f)
+			}
+			c.compare(t, h, topic)
+		}
+	}
+}
+
+// comeBack connects with the position that the client holds.
+func (c *traveller) comeBack(h *house, rnd *rand.Rand) {
+	head, _ := h.store.Head(h.t.Context())
+	position := ""
+	if at, ok := c.cursor["position"]; ok {
+		position = fmt.Sprintf(`"position":{"epoch":%q,"seq":%d}`, head.Epoch, at)
+	}
+	var w frame
+	c.guest, w = h.hello(c.user, position)
+	if position == "" {
+		// From here on nothing of its talks may be missed.
+		c.cursor["position"] = w.Position.Seq
+		c.cursor["dm:u0:u1"] = w.Position.Seq
+	}
+	for _, room := range resumeTopics[:2] {
+		if _, ok := c.cursor[room]; !ok {
+			c.cursor[room] = 0
+		}
+		c.say(`{"op":"join","id":2,"topic":%q,"after":%d}`, room, c.cursor[room])
+	}
+}
+
+func (c *traveller) readUntilPong(t *testing.T) bool {
+	for {
+		f, err := c.next()
+		if err != nil {
+			var closed *websocket.CloseError
+			if !errors.As(err, &closed) || closed.Code >= 4100 {
+				t.Errorf("%s: %v", c.user, err)
+			}
+			c.guest = nil
+			return false
+		}
+		if f.Op == "pong" {
+			return true
+		}
+		c.take(t, f)
+	}
+}
+
+// take is what a client does with a frame.
+func (c *traveller) take(t *testing.T, f frame) {
+	switch f.Op {
+	case "event":
+		if f.Seq <= c.cursor[f.Topic] {
+			t.Errorf("%s: %s: event %d after %d", c.user, f.Topic, f.Seq, c.cursor[f.Topic])
+		}
+		c.cursor[f.Topic] = f.Seq
+		c.seen[f.Topic] = append(c.seen[f.Topic], f.Seq)
+		if strings.HasPrefix(f.Topic, "dm:") { // what follows without asking has one position
+			c.cursor["position"] = f.Seq
+		}
+	case "ack":
+		c.acked[f.Seq] = true
+	case "reset":
+		if f.After < c.cursor[f.Topic] && f.Reason != "epoch" {
+			t.Errorf("%s: %s: reset to %d behind the cursor %d", c.user, f.Topic, f.After, c.cursor[f.Topic])
+		}
+		c.seen[f.Topic] = append(c.seen[f.Topic], -f.After)
+		c.cursor[f.Topic] = f.After
+	case "error":
+		t.Errorf("%s: %s %s", c.user, f.Code, f.Message)
+	}
+}
+
+// compare holds what the client saw of a topic against the log: everything
+// that is still there, but for what a reset skipped and its own acked lines.
+func (c *traveller) compare(t *testing.T, h *house, topic string) {
+	t.Helper()
+	log, _ := h.store.Before(t.Context(), topic, 0, 1<<20)
+	seen, skipped := map[int64]bool{}, int64(0)
+	for _, seq := range c.seen[topic] {
+		if seq < 0 {
+			skipped = -seq
+		}
+		seen[seq] = true
+	}
+	first := int64(0)
+	if strings.HasPrefix(topic, "dm:") {
+		first = 1 << 60 // counted from the first hello; see below
+		if len(c.seen[topic]) > 0 {
+			first = c.seen[topic][0]
+		}
+	}
+	for _, e := range log {
+		if e.Seq >= first && e.Seq > skipped && !seen[e.Seq] && !(c.acked[e.Seq] && e.From == c.user) && e.Seq <= c.cursor[topic] {
+			t.Errorf("%s: %s: event %d of %q was missed", c.user, topic, e.Seq, e.From)
+		}
+	}
+}
