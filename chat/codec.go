@@ -87,7 +87,7 @@ type Reply struct {
 	More     bool     // history: older ones exist; presence: not all are named
 	Users    []string // presence, sorted
 	Reason   string   // reset
-	After    int64    // reset: the page that follows begins after this Seq
+	After    int64    // reset, joined: what follows begins after this Seq
 	Err      *Error   // error
 }
 

@@ -67,6 +67,7 @@ type houseOptions struct {
 	auth  chat.Authenticator
 	store *storetest.Memory
 	pipes bool // for synctest
+	wrap  func(*storetest.Memory) chat.Store
 }
 
 func newHouse(t *testing.T, o houseOptions) *house {
@@ -76,7 +77,11 @@ func newHouse(t *testing.T, o houseOptions) *house {
 		h.store = storetest.NewMemory(nil)
 	}
 	o.hub.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	h.hub = chat.NewHub(h.store, o.hub)
+	var store chat.Store = h.store
+	if o.wrap != nil {
+		store = o.wrap(h.store)
+	}
+	h.hub = chat.NewHub(store, o.hub)
 	handler := h.hub.Handler(chat.ServerOptions{Dialect: wire.Native{}, Authenticate: o.auth})
 	var l net.Listener
 	if o.pipes {

@@ -1,15 +1,18 @@
 package chat_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gorilla/websocket"
 
 	"teahouse/chat"
+	"teahouse/chat/storetest"
 )
 
 // FuzzResume drives the position and resume state machine with seeded
@@ -43,6 +46,7 @@ type traveller struct {
 	seen   map[string][]int64
 	reset  map[string]bool // since the last event of the topic
 	acked  map[int64]bool
+	here   map[int64]bool // acked on this very connection
 }
 
 var resumeTopics = []string{"room:a", "room:b", "dm:u0:u1"}
@@ -63,6 +67,19 @@ func resume(t *testing.T, seed uint64, shape uint8) {
 	for i := range travellers {
 		travellers[i] = &traveller{user: fmt.Sprint("u", i), cursor: map[string]int64{}, seen: map[string][]int64{}, reset: map[string]bool{}, acked: map[int64]bool{}}
 	}
+	// Somebody talks all the time, so that catching up has to race the live
+	// stream.
+	var talking sync.WaitGroup
+	topics := make([]string, 100+rnd.IntN(200))
+	for i := range topics {
+		topics[i] = resumeTopics[rnd.IntN(len(resumeTopics))]
+	}
+	talking.Go(func() {
+		for _, topic := range topics {
+			_, _ = h.hub.Publish(t.Context(), []chat.Event{{Topic: topic, Kind: "message", Body: []byte("1")}})
+		}
+	})
+	defer talking.Wait()
 	key := 0
 	for range 30 + rnd.IntN(30) {
 		c := travellers[rnd.IntN(len(travellers))]
@@ -109,6 +126,7 @@ func resume(t *testing.T, seed uint64, shape uint8) {
 			}
 		}
 	}()
+	talking.Wait()
 	// In the end everybody comes back and reads up to the head of each topic.
 	for _, c := range travellers {
 		if c.guest == nil {
@@ -148,6 +166,7 @@ func (c *traveller) comeBack(h *house, rnd *rand.Rand) {
 	}
 	var w frame
 	c.guest, w = h.hello(c.user, position)
+	c.here = map[int64]bool{}
 	if position == "" {
 		// From here on nothing of its talks may be missed.
 		c.cursor["position"] = w.Position.Seq
@@ -191,8 +210,16 @@ func (c *traveller) take(t *testing.T, f frame) {
 		if strings.HasPrefix(f.Topic, "dm:") { // what follows without asking has one position
 			c.cursor["position"] = f.Seq
 		}
+		if c.here[f.Seq] {
+			t.Errorf("%s: %s: event %d came although it was acked here", c.user, f.Topic, f.Seq)
+		}
 	case "ack":
-		c.acked[f.Seq] = true
+		c.acked[f.Seq], c.here[f.Seq] = true, true
+		for _, seq := range c.seen[f.Topic] {
+			if seq == f.Seq {
+				t.Errorf("%s: %s: the ack of %d came after the event", c.user, f.Topic, f.Seq)
+			}
+		}
 	case "reset":
 		if f.After < c.cursor[f.Topic] && f.Reason != "epoch" {
 			t.Errorf("%s: %s: reset to %d behind the cursor %d", c.user, f.Topic, f.After, c.cursor[f.Topic])
@@ -228,4 +255,46 @@ func (c *traveller) compare(t *testing.T, h *house, topic string) {
 			t.Errorf("%s: %s: event %d of %q was missed", c.user, topic, e.Seq, e.From)
 		}
 	}
+}
+
+// racingStore lets something happen between a replay's read of the log and
+// what the catch-up makes of it.
+type racingStore struct {
+	*storetest.Memory
+	meanwhile func()
+}
+
+func (s *racingStore) Replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
+	events, err := s.Memory.Replay(ctx, topics, after, limit)
+	s.meanwhile()
+	return events, err
+}
+
+func TestWhatIsToldDuringAReplayIsNotMissed(t *testing.T) {
+	t.Parallel()
+	store := &racingStore{}
+	h := newHouse(t, houseOptions{
+		hub:  chat.HubOptions{RecentBytes: 1, Page: 4},
+		wrap: func(m *storetest.Memory) chat.Store { store.Memory = m; return store },
+	})
+	left := 6
+	store.meanwhile = func() {
+		if left > 0 {
+			left--
+			h.publish("room:r", 1) // returns when the hub has told it
+		}
+	}
+	h.publish("room:r", 3)
+	g, _ := h.hello("alice", "")
+	g.join("room:r", `"after":0`)
+	for seq := int64(1); seq <= 9; seq++ {
+		if f := g.want("event"); f.Seq != seq {
+			t.Fatalf("got %+v, want %d", f, seq)
+		}
+	}
+	h.publish("room:r", 1)
+	if f := g.want("event"); f.Seq != 10 {
+		t.Fatalf("got %+v", f)
+	}
+	g.quiet()
 }

@@ -85,16 +85,18 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (dirty
 	// All that the hub's round covers is durable. A live follower begins
 	// there, told "head": what of it is not handed out yet it will skip.
 	head := h.round.covers.Load()
+	live = live && (joined != nil || head == s.cursor.Load())
+	if live {
+		s.live = true
+		s.cursor.Store(head)
+	}
 	if joined != nil {
-		joined.Head, joined.Count = head, len(t.users)
+		joined.Head, joined.Count, joined.After = head, len(t.users), s.cursor.Load()
 		if s.client.out.push(s.client.dialect.replyFrame(joined)) {
 			dirty = append(dirty, s.client)
 		}
 	}
-	if live && (joined != nil || head == s.cursor.Load()) {
-		s.live = true
-		s.cursor.Store(head)
-	} else {
+	if !live {
 		s.client.catchUp(s)
 	}
 	return dirty, true

@@ -162,6 +162,7 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 		b.op("joined", r.ID)
 		b.str("topic", r.Topic)
 		b.num("head", r.Head)
+		b.num("after", r.After)
 		b.num("online", int64(r.Count))
 	case chat.ReplyLeft:
 		b.op("left", r.ID)
