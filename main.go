@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -65,6 +66,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, c := range app.Commands {
 		c.OnUsageError = usageError
 	}
+	parsing.Lock()
+	defer parsing.Unlock()
+	actUnlocked(app.Commands)
 	err := app.RunContext(ctx, args)
 	if err == nil {
 		return exitOK
@@ -75,6 +79,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return coded.code
 	}
 	return exitFailed
+}
+
+// parsing is held while the CLI library reads the arguments: its help flag and
+// help command are variables of the whole process, and tests run several
+// programs in one. Actions run without it.
+var parsing sync.Mutex
+
+func actUnlocked(commands []*cli.Command) {
+	for _, c := range commands {
+		actUnlocked(c.Subcommands)
+		if act := c.Action; act != nil {
+			c.Action = func(c *cli.Context) error {
+				parsing.Unlock()
+				defer parsing.Lock()
+				return act(c)
+			}
+		}
+	}
 }
 
 // exitError is an error with the exit code that it leads to. Its text is one
