@@ -178,7 +178,7 @@ func TestProtocolCodes(t *testing.T) {
 	shown := make(map[string]bool)
 	for _, row := range rows {
 		shown[row[1]] = true
-		for _, name := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(row[2], -1) {
+		for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[2], -1) {
 			if got := strconv.Itoa(chat.Code(name[1]).Verdict().Close); got != row[1] {
 				t.Errorf("docs/protocol.md gives %s the close code %s; it has %s", name[1], row[1], got)
 			}
