@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,6 +56,14 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Setenv("LANG", "C.UTF-8")
+	// Some tests wait for most of a minute, and most wait more than they
+	// compute: more of them at once than there are processors.
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", strconv.Itoa(4+2*runtime.GOMAXPROCS(0)))
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -103,13 +113,17 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // output collects what a program prints.
 type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	wrote func() // called after each piece, if it is set
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.wrote != nil {
+		defer o.wrote()
+	}
 	return o.buf.Write(p)
 }
 
@@ -136,20 +150,60 @@ func serveArgs(data string, args []string) []string {
 	return append([]string{"teahouse", "serve", "--addr=127.0.0.1:0", "--data=" + data, "--qr=never"}, args...)
 }
 
-// withKey are the flags by which the tests know the secrets. They cost a slow
-// hash at the first start in a folder and a slow comparison at each later one.
-func withKey(args ...string) []string {
-	return append([]string{"--api-key=" + testKey, "--admin-password=" + testPassword}, args...)
+// furniture is the files of a data folder in which the tests' secrets are kept
+// and nothing has been said yet. Hashing a password is slow by intention, and
+// much more so under the race detector: once is enough.
+var furniture = sync.OnceValues(func() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "teahouse-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var ready output
+	ready.wrote = cancel // as soon as it is ready it may stop
+	var stderr output
+	if code := run(ctx, serveArgs(dir, []string{"--api-key=" + testKey, "--admin-password=" + testPassword}), &ready, &stderr); code != exitOK {
+		return nil, fmt.Errorf("code %d: %s", code, &stderr)
+	}
+	files := make(map[string][]byte)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if err == nil {
+			files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, err
+})
+
+// furnish lays the tests' secrets into a new data folder.
+func furnish(t testing.TB, data string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(data, "teahouse.db")); err == nil {
+		return
+	}
+	files, err := furniture()
+	if err == nil {
+		err = os.MkdirAll(data, 0o700)
+	}
+	for name, b := range files {
+		err = errors.Join(err, os.WriteFile(filepath.Join(data, name), b, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
-// open starts a server in this process, with the tests' API key.
+// open starts a server in this process, with the tests' secrets.
 func open(t testing.TB, data string, args ...string) *house {
 	t.Helper()
+	furnish(t, data)
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &house{t: t, data: data, stdout: &output{}, stderr: &output{}, ask: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(h.ended)
-		h.code = run(ctx, serveArgs(data, withKey(args...)), h.stdout, h.stderr)
+		h.code = run(ctx, serveArgs(data, args), h.stdout, h.stderr)
 	}()
 	t.Cleanup(func() { h.stop() })
 	h.await()
@@ -170,13 +224,10 @@ func child(args []string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// spawn starts a server in a process of its own. It gets the tests' API key
-// where the folder is new.
+// spawn starts a server in a process of its own, with the tests' secrets.
 func spawn(t testing.TB, data string, args ...string) *house {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(data, "teahouse.db")); err != nil {
-		args = append([]string{"--api-key=" + testKey}, args...)
-	}
+	furnish(t, data)
 	h := &house{t: t, data: data}
 	h.launch(child(serveArgs(data, args)))
 	return h

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -49,12 +50,13 @@ func TestCut(t *testing.T) {
 	rng := seeded(t)
 	h := open(t, t.TempDir(), "--send-rate=0")
 	var mu sync.Mutex
+	plan := rand.New(rand.NewPCG(rng.Uint64(), 2))
 	r := newRelay(t, func() (string, error) { return h.host(), nil }, func() cut {
 		mu.Lock()
 		defer mu.Unlock()
-		bytes := func() int { return int(math.Exp(rng.Float64() * math.Log(60_000))) }
-		c := cut{reset: rng.IntN(2) == 0}
-		switch rng.IntN(3) {
+		bytes := func() int { return int(math.Exp(plan.Float64() * math.Log(60_000))) }
+		c := cut{reset: plan.IntN(2) == 0}
+		switch plan.IntN(3) {
 		case 0:
 			c.up = bytes()
 		case 1:
