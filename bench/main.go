@@ -152,7 +152,7 @@ func benchMain(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 		runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU(), runtime.Version(), b.rounds, b.span, time.Since(began).Round(time.Second))
 	report(stdout, b.book)
 	if len(b.busy) > 0 {
-		b.notes = append(b.notes, fmt.Sprintf("**the machine was not quiet**: in %d of the measurements other processes used more than %.2f cores (median %.2f)", len(b.busy), disturbed, median(b.busy)))
+		b.notes = append(b.notes, fmt.Sprintf("**the machine was not quiet**: in %d measurements other processes used more than %.2f cores (median %.2f); they count only where there was no other round", len(b.busy), disturbed, median(b.busy)))
 	}
 	for _, n := range b.notes {
 		fmt.Fprintln(stdout, "-", n)

@@ -46,12 +46,19 @@ func (b book) add(scenario, side string, s sample) {
 }
 
 // get returns the median over the rounds; ok is false when none has it.
+// Rounds that other processes disturbed count only when there are no others.
 func (b book) get(scenario, side, metric string) (v float64, ok bool) {
-	var all []float64
+	var calm, all []float64
 	for _, s := range b[scenario][side] {
 		if x, has := s[metric]; has {
 			all = append(all, x)
+			if s["others"] < disturbed {
+				calm = append(calm, x)
+			}
 		}
+	}
+	if len(calm) > 0 {
+		return median(calm), true
 	}
 	return median(all), len(all) > 0
 }

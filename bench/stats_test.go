@@ -56,6 +56,7 @@ func TestReportJudgesByMedians(t *testing.T) {
 		b.add("fan4x4", sideOurs, sample{"deliveries": v})
 	}
 	b.add("fan4x4", sidePlain, sample{"deliveries": 100})
+	b.add("fan4x4", sidePlain, sample{"deliveries": 7, "others": 1}) // disturbed: does not count
 	b.add("fan4x4", sideFloor, sample{"deliveries": 600})
 	var out strings.Builder
 	report(&out, b)
