@@ -174,7 +174,7 @@ func TestProtocolCodes(t *testing.T) {
 			t.Errorf("the code %s stands in no document", c[1])
 		}
 	}
-	rows := regexp.MustCompile("(?m)^\\| (4\\d\\d\\d) \\| ([^|]*) \\|").FindAllStringSubmatch(doc, -1)
+	rows := regexp.MustCompile(`(?m)^\| (4\d\d\d) \| ([^|]*) \|`).FindAllStringSubmatch(doc, -1)
 	shown := make(map[string]bool)
 	for _, row := range rows {
 		shown[row[1]] = true
