@@ -275,11 +275,12 @@ func (s *Store) Before(ctx context.Context, topic string, seq int64, limit int) 
 }
 
 // Backlog implements chat.Store.
-func (s *Store) Backlog(ctx context.Context, topic string, after int64, max int) (chat.Backlog, error) {
+func (s *Store) Backlog(ctx context.Context, topic string, after int64, most int) (chat.Backlog, error) {
 	if ctx.Err() != nil {
 		return chat.Backlog{}, gaveUp(ctx)
 	}
-	want := page(max) + 1
+	after = max(after, 0)
+	want := page(most) + 1
 	v := s.tail.view(topic)
 	b := chat.Backlog{Events: min(want, len(above(v.seqs[0], after)))}
 	if after >= v.upTo(0) {
