@@ -40,7 +40,7 @@ const (
 
 	// patience is how long a test waits for what must come. It is used up only
 	// when something is broken.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 func TestMain(m *testing.M) {

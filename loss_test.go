@@ -67,7 +67,7 @@ func TestCut(t *testing.T) {
 		return c
 	})
 	c := newCrowd(t, rng, 20, r.place())
-	cuts := int64(number("CUTS", 800, 100))
+	cuts := int64(number("CUTS", 400, 80))
 	eventually(t, "the cuts", func() bool { return r.cuts.Load() >= cuts })
 	r.calm.Store(true)
 	c.finish(h)
@@ -180,14 +180,15 @@ func TestSlowReader(t *testing.T) {
 	_ = slow.WriteJSON(map[string]any{"op": "join", "topic": lobby})
 	quick, _ := enter(t, h.ws(), "quick")
 	eventually(t, "the slow one's arrival", func() bool { return len(quick.ask("presence", "topic", lobby).Users) == 1 })
-	start := time.Now()
-	flood(t, h, lobby, 20, number("SLOW", 10_000, 8_000), 1000) // more than sockets hold
+	for h.metric("teahouse_slow_clients_total") == 0 { // more than the sockets hold
+		flood(t, h, lobby, 20, 500, 1000)
+	}
+	flood(t, h, lobby, 20, 500, 1000)
 	quick.join(lobby)
 	h.call("POST", "/api/v1/events", map[string]any{"topic": lobby, "key": "last", "body": 1})
 	quick.expectEvent(lobby, "last")
-	t.Logf("nobody was held up: %.1f s", time.Since(start).Seconds())
-	if h.metric("teahouse_slow_clients_total") < 1 || h.metric("teahouse_subscriptions_behind") != 1 {
-		t.Errorf("the slow reader did not fall behind: the test proves nothing")
+	if h.metric("teahouse_subscriptions_behind") != 1 {
+		t.Errorf("the slow reader is not behind: the test proves nothing")
 	}
 
 	var told []frame
