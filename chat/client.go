@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,10 @@ type Client struct {
 	reason   Code
 	since    time.Time       // when it fell behind
 	own      map[string]bool // topics and keys of events that it sent and a replay must not bring back; true: acked
+
+	// The read loop's: sends that came together and are not appended yet.
+	pending    []Event
+	pendingIDs []json.RawMessage
 
 	limiter *rate.Limiter // the read loop's
 	signals *rate.Limiter

@@ -45,6 +45,7 @@ func (c *Client) read() {
 
 // ended answers what ended the read loop, where an answer can still arrive.
 func (c *Client) ended(err error) {
+	_ = c.sendPending() // what came before the fault is carried out
 	var fault *Error
 	var closed *websocket.CloseError
 	var netErr net.Error
@@ -116,6 +117,11 @@ func (c *Client) readOne() error {
 	// Who does not read what it asked for has to wait with asking more.
 	if !c.out.waitRoom() {
 		return errClosing
+	}
+	if cmd.Op != OpSend { // what was sent before comes first
+		if err := c.sendPending(); err != nil {
+			return err
+		}
 	}
 	if err := c.do(&cmd); err != nil {
 		var fatal *fatalError
@@ -291,28 +297,72 @@ func (c *Client) doSend(cmd *Command) error {
 			return err
 		}
 	}
-	if err := c.hub.commands.enter(); err != nil {
-		return err
+	c.pending = append(c.pending, e)
+	c.pendingIDs = append(c.pendingIDs, cmd.ID)
+	if len(c.pending) == maxPending {
+		return c.sendPending()
 	}
-	defer c.hub.commands.leave()
-	c.sending(e.Topic, e.Key)
-	e.Origin = c.hub.origins.add(&origin{client: c, id: cmd.ID})
-	// Not the connection's context: a send that was read is carried out, so
-	// that its outcome is known even if the sender is gone by then.
-	stored, err := c.hub.store.Append(c.hub.ctx, e)
-	if err != nil {
-		c.hub.origins.take(e.Origin)
-		c.notSent(e.Topic, e.Key)
-		c.hub.stats.failures.Add(1)
-		return c.hub.logged(err)
-	}
-	if stored[0].Origin == 0 { // it was in the log already
-		c.hub.origins.take(e.Origin)
-		c.notSent(e.Topic, e.Key)
-		c.hub.flushNow(c, c.out.push(c.ackFrame(cmd.ID, &stored[0])))
+	return nil
+}
+
+// maxPending is how many sends of one connection are appended together.
+const maxPending = 32
+
+// sendPending appends the sends that came in one piece, in one call: a client
+// that sends several at once does not wait for a commit between them. What
+// fails is told for each.
+func (c *Client) sendPending() error {
+	if len(c.pending) == 0 {
 		return nil
 	}
-	// The hub tells the ack, in its place among the topic's other events.
+	h, events, ids := c.hub, c.pending, c.pendingIDs
+	defer func() {
+		clear(events)
+		clear(ids)
+		c.pending, c.pendingIDs = events[:0], ids[:0]
+		if cap(events) > 4 { // idle connections keep little
+			c.pending, c.pendingIDs = nil, nil
+		}
+	}()
+	err := h.commands.enter()
+	if err == nil {
+		err = c.append(events, ids)
+		h.commands.leave()
+	}
+	for i := range events {
+		if err != nil {
+			c.fail(ids[i], AsError(err))
+		}
+	}
+	return nil
+}
+
+func (c *Client) append(events []Event, ids []json.RawMessage) error {
+	h := c.hub
+	for i := range events {
+		c.sending(events[i].Topic, events[i].Key)
+		events[i].Origin = h.origins.add(&origin{client: c, id: ids[i]})
+	}
+	// Not the connection's context: a send that was read is carried out, so
+	// that its outcome is known even if the sender is gone by then.
+	stored, err := h.store.Append(h.ctx, events...)
+	if err != nil {
+		h.stats.failures.Add(int64(len(events)))
+		for i := range events {
+			h.origins.take(events[i].Origin)
+			c.notSent(events[i].Topic, events[i].Key)
+		}
+		return h.logged(err)
+	}
+	for i := range stored {
+		if stored[i].Origin != 0 {
+			continue // the hub tells the ack, in its place among the topic's events
+		}
+		// It was in the log already.
+		h.origins.take(events[i].Origin)
+		c.notSent(events[i].Topic, events[i].Key)
+		h.flushNow(c, c.out.push(c.ackFrame(ids[i], &stored[i])))
+	}
 	return nil
 }
 

@@ -115,6 +115,10 @@ func (r *round) flushSome(w *writer) {
 		for _, c := range r.dirty[from:min(to, len(r.dirty))] {
 			c.out.flush(w)
 		}
+		// A flush is one system call after the other: let those in who read
+		// and store the next messages, or there will be little to put together
+		// in the next round.
+		runtime.Gosched()
 	}
 }
 

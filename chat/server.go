@@ -84,6 +84,7 @@ func (h *Hub) serve(conn *websocket.Conn, g *gate, c *Client) {
 	c.hub, c.conn, c.opened = h, conn, now.UnixMilli()
 	c.out = outbox{conn: g.Conn, raw: tryConn(g.Conn), limit: h.opts.QueueBytes, stall: h.opts.StallMax, owner: c}
 	c.seen.Store(h.now.Load())
+	g.beforeRead = c.sendPending
 	h.mu.Lock()
 	if h.commands.closed() {
 		h.mu.Unlock()
@@ -126,6 +127,18 @@ func (w *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type gate struct {
 	net.Conn
 	shut atomic.Bool
+	// beforeRead is called before a read that may have to wait: all that came
+	// with the last one has been decoded.
+	beforeRead func() error
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	if g.beforeRead != nil {
+		if err := g.beforeRead(); err != nil {
+			return 0, err
+		}
+	}
+	return g.Conn.Read(p)
 }
 
 func (g *gate) Write(p []byte) (int, error) {
