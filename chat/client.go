@@ -33,6 +33,8 @@ type Client struct {
 	hello atomic.Bool
 	seen  atomic.Int64 // the hub's clock when something last came from it
 
+	endedAt atomic.Int64 // ms since 1970 UTC, 0 while it is connected
+
 	// For the wheel's goroutine only.
 	pinged int64
 	// For the hub's own goroutine only: it sent an event of this very batch.

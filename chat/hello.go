@@ -154,6 +154,7 @@ func (c *Client) leave() {
 		} else {
 			h.byUser[c.user] = peers
 		}
+		c.endedAt.Store(time.Now().UnixMilli())
 		h.rec.note(c, true)
 	}
 	h.mu.Unlock()

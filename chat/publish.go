@@ -41,10 +41,8 @@ func (h *Hub) Publish(ctx context.Context, events []Event) ([]Delivery, error) {
 	}
 	events = append([]Event(nil), events...)
 	call := &publishCall{online: make([]int, len(events)), done: make(chan struct{})}
-	for i := range events {
-		if err := h.opts.Limits.CheckEvent(&events[i]); err != nil {
-			return nil, err
-		}
+	if err := h.checkBatch(events); err != nil {
+		return nil, err
 	}
 	if err := h.commands.enter(); err != nil {
 		return nil, err
@@ -87,6 +85,29 @@ func (h *Hub) Publish(ctx context.Context, events []Event) ([]Delivery, error) {
 		out[i].Event.Origin = 0
 	}
 	return out, nil
+}
+
+// maxPublish bounds the bodies of one Publish together, in bytes: each is
+// stored for itself, in one transaction.
+const maxPublish = 32 << 20
+
+func (h *Hub) checkBatch(events []Event) error {
+	total := 0
+	var checked []byte // a call to many has the same body for all
+	for i := range events {
+		e := events[i]
+		if total += len(e.Body); total > maxPublish {
+			return Errorf(CodeTooLarge, "the bodies for all recipients together are over %d MiB; send to fewer at once", maxPublish>>20)
+		}
+		if len(e.Body) > 0 && len(e.Body) == len(checked) && &e.Body[0] == &checked[0] {
+			e.Body = []byte("0")
+		}
+		if err := h.opts.Limits.CheckEvent(&e); err != nil {
+			return err
+		}
+		checked = events[i].Body
+	}
+	return nil
 }
 
 // commandGate lets commands in until it is shut, and knows when the last one

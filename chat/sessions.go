@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -21,6 +22,9 @@ type recorder struct {
 // recordDelay collects changes, so that a thousand who connect at once are a
 // few transactions.
 const recordDelay = 100 * time.Millisecond
+
+// recordRetry is how long to wait after the store failed.
+const recordRetry = 5 * time.Second
 
 // recordBatch is how many sessions go into one transaction; more would make
 // chat lines wait behind it.
@@ -56,7 +60,13 @@ func (r *recorder) run(ctx context.Context) {
 				return
 			case <-time.After(recordDelay):
 			}
-			r.write(ctx)
+			if !r.write(ctx) {
+				select { // a full disk is not filled by trying
+				case <-ctx.Done():
+					return
+				case <-time.After(recordRetry):
+				}
+			}
 		}
 	}
 }
@@ -73,33 +83,38 @@ func (r *recorder) noteLively() {
 	}
 }
 
-// write writes all that was noted.
-func (r *recorder) write(ctx context.Context) {
+// write writes all that was noted. What fails is noted again; it reports
+// whether all went well.
+func (r *recorder) write(ctx context.Context) bool {
 	r.mu.Lock()
 	todo := r.todo
 	r.todo = make(map[*Client]bool)
 	r.mu.Unlock()
 	now := time.Now().UnixMilli()
-	batch := make([]Session, 0, min(len(todo), recordBatch))
-	save := func() {
-		if len(batch) == 0 {
-			return
+	clients := make([]*Client, 0, len(todo))
+	for c := range todo {
+		clients = append(clients, c)
+	}
+	for batch := range slices.Chunk(clients, recordBatch) {
+		sessions := make([]Session, len(batch))
+		for i, c := range batch {
+			sessions[i] = c.record()
+			if todo[c] {
+				sessions[i].Ended = cmp.Or(c.endedAt.Load(), now)
+			}
 		}
-		if err := r.hub.store.SaveSessions(ctx, batch...); err != nil {
+		if err := r.hub.store.SaveSessions(ctx, sessions...); err != nil {
 			r.hub.log.Error("sessions were not recorded", "err", err)
+			for c, ended := range todo {
+				r.note(c, ended)
+			}
+			return false
 		}
-		batch = batch[:0]
-	}
-	for c, ended := range todo {
-		s := c.record()
-		if ended {
-			s.Ended = now
-		}
-		if batch = append(batch, s); len(batch) == recordBatch {
-			save()
+		for _, c := range batch {
+			delete(todo, c)
 		}
 	}
-	save()
+	return true
 }
 
 // record returns the session as it is now, as online.
