@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
 )
 
 // The native protocol, from end to end.
@@ -575,5 +577,50 @@ func TestTokenExpires(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a token of one second is still good after forty")
 		}
+	}
+}
+
+// TestNothingIsLeft: whatever clients do, a server that has stopped leaves no
+// goroutine and no open file behind. It does not run beside the others.
+func TestNothingIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	furnish(t, dir)
+	files := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skipf("cannot count open files here: %v", err)
+		}
+		return len(entries)
+	}
+	before, already := files(), goleak.IgnoreCurrent()
+	t.Run("house", func(t *testing.T) { // its cleanup ends the guests
+		h := open(t, dir)
+		dial(t, h.ws())
+		dial(t, h.ws()).say("join", "topic", lobby)
+		dial(t, h.ws()).sayRaw("{")
+		for i := range 20 {
+			g, w := enter(t, h.ws(), fmt.Sprintf("user-%d", i%7))
+			g.join(lobby, "after", 0)
+			g.join("room:"+fmt.Sprint(i), "recent", 5)
+			g.post(lobby, fmt.Sprint(i), "x")
+			switch i % 5 {
+			case 0:
+				g.hangUp()
+			case 1:
+				g.bye()
+			case 2:
+				h.call("DELETE", "/api/v1/sessions/"+w.Session, nil)
+			case 3:
+				g.sayRaw(strings.Repeat("x", 100_000))
+			}
+		}
+		h.call("POST", "/api/v1/events", map[string]any{"to": []string{"user-1", "nobody"}, "body": 1}, "Idempotency-Key", "k")
+		if code := h.stop(); code != exitOK {
+			t.Errorf("stop: %d: %s", code, h.stderr)
+		}
+	})
+	goleak.VerifyNone(t, already)
+	if now := files(); now > before {
+		t.Errorf("%d files are open; %d were before", now, before)
 	}
 }

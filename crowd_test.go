@@ -81,6 +81,7 @@ type member struct {
 	crowd *crowd
 	user  string
 	rooms []string
+	most  int // sends under way at once
 	rng   *rand.Rand
 
 	mu       sync.Mutex
@@ -102,16 +103,13 @@ type note struct {
 	session          int // in which it was first sent
 }
 
-// inFlight is how many sends a member has under way at once.
-const inFlight = 2
-
 // newCrowd lets n users chat in three rooms; each follows one to three.
 func newCrowd(t testing.TB, rng *rand.Rand, n int, p *place) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &crowd{t: t, place: p, rooms: []string{"room:a", "room:b", "room:c"}, pushed: make(map[string][]int64), nudge: make(chan struct{}, 1), cancel: cancel}
 	for i := range n {
 		m := &member{
-			crowd: c, user: fmt.Sprintf("user-%02d", i), rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
+			crowd: c, user: fmt.Sprintf("user-%02d", i), most: []int{1, 2, 3, 12}[i%4], rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
 			at: make(map[string]int64), seen: make(map[string]map[int64]string), acked: make(map[string]int64), endings: make(map[int]int),
 		}
 		for k := range 1 + i%3 {
@@ -232,7 +230,7 @@ func (m *member) enter(f frame, say func(any)) {
 	for _, n := range m.waiting {
 		m.send(n, say)
 	}
-	for len(m.waiting) < inFlight && !m.crowd.quiet.Load() {
+	for len(m.waiting) < m.most && !m.crowd.quiet.Load() {
 		m.chat(say)
 	}
 }
@@ -288,7 +286,7 @@ func (m *member) ack(f frame, say func(any)) {
 		default:
 		}
 	}
-	if !m.crowd.quiet.Load() && len(m.waiting) < inFlight {
+	if !m.crowd.quiet.Load() && len(m.waiting) < m.most {
 		m.chat(say)
 	}
 }
@@ -409,12 +407,18 @@ func (c *crowd) finish(h *house) {
 	}
 	events := 0
 	for _, room := range c.rooms {
-		keys := make(map[string]int64)
+		keys, last := make(map[string]int64), make(map[string]int)
 		for _, f := range logs[room] {
 			if before, twice := keys[f.From+" "+f.Key]; twice {
 				t.Errorf("%s holds the key %s twice: %d and %d", room, f.Key, before, f.Seq)
 			}
 			keys[f.From+" "+f.Key] = f.Seq
+			// What one says in a room stands there in the order in which it was said.
+			var said int
+			if _, err := fmt.Sscanf(f.Key, f.From+"-%d", &said); err != nil || said <= last[f.From] {
+				t.Errorf("%s has %s of %s after %d: %v", room, f.Key, f.From, last[f.From], err)
+			}
+			last[f.From] = said
 		}
 		events += len(keys)
 		for _, m := range c.members {
@@ -431,8 +435,9 @@ func (c *crowd) finish(h *house) {
 		t.Errorf("the log holds %d events of the members; they had %d acknowledged", events, acks)
 	}
 	c.members[0].mu.Lock()
-	defer c.members[0].mu.Unlock()
-	for text, seqs := range c.pushed {
+	pushed := maps.Clone(c.pushed)
+	c.members[0].mu.Unlock()
+	for text, seqs := range pushed {
 		for i, m := range c.members {
 			count := 0
 			for _, f := range logs["user:"+m.user] {
@@ -448,11 +453,14 @@ func (c *crowd) finish(h *house) {
 			}
 		}
 	}
+	eventually(t, "one session for each member and no ghost", func() bool { return len(h.sessions("")) == len(c.members) })
 	sessions := 0
 	for _, m := range c.members {
+		m.mu.Lock()
 		sessions += m.sessions
+		m.mu.Unlock()
 	}
-	t.Logf("%d events acknowledged, %d pushes, %d connections", acks, len(c.pushed), sessions)
+	t.Logf("%d events acknowledged, %d pushes, %d connections", acks, len(pushed), sessions)
 }
 
 // compare holds what a member was told against the log. The caller holds mu.

@@ -109,6 +109,7 @@ func enter(t testing.TB, addr, user string, extra ...any) (*guest, frame) {
 
 func (c *guest) listen() {
 	defer close(c.done)
+	defer c.conn.Close() // the library has answered a close frame by then
 	for {
 		_, b, err := c.conn.ReadMessage()
 		f := frame{raw: string(b)}

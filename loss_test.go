@@ -249,6 +249,27 @@ func TestStopUnderLoad(t *testing.T) {
 	c.leave()
 }
 
+// TestStopCutOff: a client that is not there any more does not hold up a stop
+// for longer than the operator allows, and the exit code tells.
+func TestStopCutOff(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--stop-timeout=300ms")
+	wire := newRelay(t, func() (string, error) { return h.host(), nil }, nil)
+	bob, _ := enter(t, "ws://"+wire.addr()+"/ws", "bob")
+	bob.join(lobby)
+	wire.freeze()
+	alice, _ := enter(t, h.ws(), "alice")
+	alice.post(lobby, "1", "x")
+	if code := h.stop(); code != exitCutOff || !strings.Contains(h.stderr.String(), "--stop-timeout") {
+		t.Errorf("the stop ended with code %d: %s", code, h.stderr)
+	}
+	alice.closedWith(4002)
+	h = open(t, h.data)
+	if log := h.history(lobby); len(log) != 1 {
+		t.Errorf("the log: %v", log)
+	}
+}
+
 // TestReset: a position that does not join on to the log is noticed.
 func TestReset(t *testing.T) {
 	t.Parallel()

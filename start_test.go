@@ -215,6 +215,8 @@ func TestStartFailsInChinese(t *testing.T) {
 		{"damaged", []string{"--data=" + notADatabase}, exitDamaged},
 		{"foreign", []string{"--data=" + foreign}, exitDamaged},
 		{"newer", []string{"--data=" + newer}, exitNewerSchema},
+		{"full disk", []string{"--data=" + tmpfs(t, "size=16k")}, exitDiskFull},
+		{"bad address", []string{"--addr=192.0.2.1:8040"}, exitUsage},
 	} {
 		cmd := child(serveArgs(t.TempDir(), tt.args), "LANG=zh_CN.UTF-8")
 		var out, errs bytes.Buffer
@@ -229,6 +231,44 @@ func TestStartFailsInChinese(t *testing.T) {
 			t.Errorf("%s: not in Chinese, or without what to do: %q", tt.name, &errs)
 		}
 		t.Log(strings.TrimSpace(errs.String()))
+	}
+}
+
+// TestGreeting: the page's address for phones, and its QR code.
+func TestGreeting(t *testing.T) {
+	t.Parallel()
+	lan := ""
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			lan = n.IP.String()
+		}
+	}
+	h := open(t, t.TempDir(), "--addr=:0", "--qr=always")
+	eventually(t, "the greeting", func() bool { return strings.Count(h.stdout.String(), "\n") > 1 })
+	h.stop()
+	ready, rest, _ := strings.Cut(h.stdout.String(), "\n")
+	if ready != "listening on "+h.url {
+		t.Errorf("the first line: %q", ready)
+	}
+	if lan == "" {
+		if strings.Contains(rest, "http://") {
+			t.Errorf("without a network: %s", rest)
+		}
+		t.Skip("this computer has no network: no address to show")
+	}
+	_, port, _ := strings.Cut(h.host(), ":")
+	if page := "http://" + lan + ":" + port + "/"; !strings.Contains(rest, page) || !strings.Contains(rest, "▄") {
+		t.Errorf("want %s and a QR code: %s", page, rest)
+	}
+
+	alone := open(t, t.TempDir(), "--qr=always")
+	eventually(t, "the greeting", func() bool { return strings.Count(alone.stdout.String(), "\n") > 1 })
+	if s := alone.stdout.String(); strings.Contains(s, "▄") || !strings.Contains(s, "only this computer") {
+		t.Errorf("on loopback: %s", s)
 	}
 }
 
