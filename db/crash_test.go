@@ -90,9 +90,9 @@ func childCommand(t *testing.T, what, dir string, env ...string) *exec.Cmd {
 // not acknowledged are tried again, and no key is there twice.
 func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
+	rounds, most := 6, 6000
+	if testing.Short() || slow {
+		rounds, most = 2, 2000
 	}
 	for _, durability := range []string{Full, Normal} {
 		t.Run(durability, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			random := rand.New(rand.NewPCG(3, 4))
 			epoch := ""
 			for round := range rounds {
-				killLoad(t, dir, durability, fmt.Sprint(round), 200+random.IntN(6000), acked, next)
+				killLoad(t, dir, durability, fmt.Sprint(round), 200+random.IntN(most), acked, next)
 				s, err := Open(t.Context(), options(dir, func(o *Options) { o.Durability, o.window, o.recent = durability, 2000, 500 }))
 				if err != nil {
 					t.Fatalf("Open after kill %d: %v", round, err)

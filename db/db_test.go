@@ -2,6 +2,7 @@ package db
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv("TEAHOUSE_DB_CHILD"); what != "" {
 		child(what)
 		return
+	}
+	flag.Parse()
+	if slow {
+		flag.Set("rapid.checks", "15")
 	}
 	goleak.VerifyTestMain(m)
 }

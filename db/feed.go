@@ -146,9 +146,10 @@ func (s *Store) catchUp(ctx context.Context, after, head int64, deliver func([]c
 		if ctx.Err() != nil {
 			return after, ctx.Err()
 		}
+		v := s.tail.view()
 		upTo := head
 		if head == 0 {
-			upTo = s.tail.view().head
+			upTo = v.head
 		}
 		if after >= upTo {
 			return after, nil
@@ -157,7 +158,9 @@ func (s *Store) catchUp(ctx context.Context, after, head int64, deliver func([]c
 		err := s.read(ctx, func(c *conn) error {
 			return c.query(`SELECT `+eventColumns+` FROM events e JOIN topics t ON t.id = e.topic_id WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?`,
 				func(row []driver.Value) error {
-					events = append(events, readEvent(row))
+					e := readEvent(row)
+					e.Origin = v.origin(e.Seq)
+					events = append(events, e)
 					return nil
 				}, after, upTo, int64(tailPage))
 		})

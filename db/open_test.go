@@ -164,8 +164,8 @@ func TestDamaged(t *testing.T) {
 		t.Parallel()
 		random := rand.New(rand.NewPCG(5, 6))
 		rounds := 60
-		if testing.Short() {
-			rounds = 15
+		if testing.Short() || slow {
+			rounds = 10
 		}
 		for range rounds {
 			b := bytes.Clone(whole)

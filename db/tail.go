@@ -19,6 +19,7 @@ const (
 // they may look, not to look.
 type chunk struct {
 	events [chunkSize]chat.Event
+	origin [chunkSize]uint64 // taken out of the events, for a Tail that comes late
 	bytes  int
 }
 
@@ -85,10 +86,11 @@ func (t *tail) publish(head int64, ids []int64, filed func(*topicTail, *chat.Eve
 	defer t.mu.Unlock()
 	for n, id := range ids {
 		e := t.staged(t.head + 1 + int64(n))
-		e.Origin = 0
+		c := t.chunks[(e.Seq-t.base)/chunkSize]
+		c.origin[(e.Seq-t.base)%chunkSize], e.Origin = e.Origin, 0
 		filed(t.file(e.Topic, id, e.Seq), e)
 		size := size(e)
-		t.chunks[(e.Seq-t.base)/chunkSize].bytes += size
+		c.bytes += size
 		t.bytes += size
 	}
 	t.head = head
@@ -170,6 +172,15 @@ func (v *view) event(seq int64) *chat.Event {
 	}
 	i := seq - v.base
 	return &v.chunks[i/chunkSize].events[i%chunkSize]
+}
+
+// origin returns the Origin of a recent event, 0 of all others.
+func (v *view) origin(seq int64) uint64 {
+	if seq < v.start || seq > v.head {
+		return 0
+	}
+	i := seq - v.base
+	return v.chunks[i/chunkSize].origin[i%chunkSize]
 }
 
 // above returns the part of a rising list that is above seq.

@@ -103,7 +103,7 @@ func testKeysWithinOneCall(t *testing.T, open Open) {
 // Keys are known after so many events that no memory of recent ones helps.
 func testKeysOverTime(t *testing.T, open Open) {
 	s, reopen := open(t)
-	const rounds, each = 25, 1000
+	const rounds, each = 12, 1000
 	var firsts []chat.Event
 	for r := range rounds {
 		batch := make([]chat.Event, each)
