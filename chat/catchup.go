@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -91,7 +92,11 @@ func (c *Client) replayPage(s *subscription) (done bool, err error) {
 	}
 	after := s.cursor.Load()
 	events, err := h.readLog(func(ctx context.Context) ([]Event, error) {
-		return h.store.Replay(ctx, []string{t.name}, after, h.opts.Page)
+		names, err := h.names(ctx, t, after)
+		if err != nil {
+			return nil, err
+		}
+		return h.store.Replay(ctx, names, after, h.opts.Page)
 	})
 	if err != nil {
 		return false, err
@@ -102,7 +107,7 @@ func (c *Client) replayPage(s *subscription) (done bool, err error) {
 			more = true
 			break
 		}
-		if !c.isOwn(&events[i]) {
+		if !c.isOwn(&events[i]) && !s.elsewhere(&events[i]) {
 			frame := c.dialect.eventFrame(&events[i])
 			c.out.queue(frame)
 			bytes += len(frame)
@@ -152,7 +157,7 @@ func (c *Client) replayRecent(s *subscription) (done, ok bool) {
 		}
 	}
 	if len(page) > 0 {
-		c.out.queue(c.joinRecent(t, page))
+		c.out.queue(c.joinRecent(s, page))
 		c.hub.stats.replayed.Add(int64(len(page)))
 		s.cursor.Store(page[len(page)-1].event.Seq)
 	}
@@ -167,12 +172,11 @@ func (c *Client) replayRecent(s *subscription) (done, ok bool) {
 // joinRecent returns the entries' frames in one piece. Many who come back at
 // once ask for the same ones, so the last answer is kept. The caller holds
 // t.mu.
-func (c *Client) joinRecent(t *topic, page []recentEvent) []byte {
-	d := c.dialect
+func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
+	t, d := s.topic, c.dialect
 	key := joinedKey{d.number, page[0].event.Seq, page[len(page)-1].event.Seq}
-	mine := false
 	c.mu.Lock()
-	mine = len(c.own) > 0
+	mine := len(c.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it
 	c.mu.Unlock()
 	if !mine && t.joinedKey == key && t.joined != nil {
 		return t.joined
@@ -183,7 +187,7 @@ func (c *Client) joinRecent(t *topic, page []recentEvent) []byte {
 	}
 	joined := make([]byte, 0, size)
 	for i := range page {
-		if !mine || !c.isOwn(&page[i].event) {
+		if !mine || !c.isOwn(&page[i].event) && !s.elsewhere(&page[i].event) {
 			joined = append(joined, page[i].frame(d)...)
 		}
 	}
@@ -207,7 +211,7 @@ func (c *Client) checkPosition(s *subscription) error {
 		}
 		var b Backlog
 		_, err := h.readLog(func(ctx context.Context) (_ []Event, err error) {
-			b, err = h.store.Backlog(ctx, t.name, after, h.opts.ReplayMax)
+			b, err = h.backlog(ctx, t, after)
 			return nil, err
 		})
 		switch {
@@ -237,6 +241,32 @@ func (c *Client) checkPosition(s *subscription) error {
 	s.cursor.Store(from)
 	s.reset = ""
 	return nil
+}
+
+// names returns the topics whose events a topic's followers get: for an inbox
+// also the talks that hold something after the position.
+func (h *Hub) names(ctx context.Context, t *topic, after int64) ([]string, error) {
+	names := []string{t.name}
+	if !t.isInbox() {
+		return names, nil
+	}
+	talks, err := h.store.Talks(ctx, strings.TrimPrefix(t.name, InboxPrefix), after)
+	return append(names, talks...), err
+}
+
+// backlog says what a follower of the topic has before it.
+func (h *Hub) backlog(ctx context.Context, t *topic, after int64) (all Backlog, err error) {
+	names, err := h.names(ctx, t, after)
+	for _, name := range names {
+		if err != nil {
+			break
+		}
+		var b Backlog
+		b, err = h.store.Backlog(ctx, name, after, h.opts.ReplayMax)
+		all.Events += b.Events
+		all.Pruned = all.Pruned || b.Pruned
+	}
+	return all, err
 }
 
 // readLog runs one read of the log within the bound on how many run at once.

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,10 @@ type Client struct {
 	user    string
 	device  string
 	expires int64 // seconds since 1970 UTC when its token runs out, 0 never
-	base    int64 // the Seq after which it has seen nothing of its inbox and talks
 	foreign bool  // its position was of another log
 
 	hello atomic.Bool
+	talks atomic.Int32 // how many talks it has joined by itself
 	seen  atomic.Int64 // the hub's clock when something last came from it
 
 	endedAt atomic.Int64 // ms since 1970 UTC, 0 while it is connected
@@ -99,6 +100,9 @@ func (c *Client) follow(name string, at start, joined *Reply) (dirty []*Client, 
 			return dirty, false
 		}
 		c.subs = append(c.subs, s)
+		if strings.HasPrefix(name, TalkPrefix) {
+			c.talks.Add(1)
+		}
 		c.mu.Unlock()
 		told, ok := t.attach(c.hub, s, at.live, joined)
 		if ok {
@@ -121,29 +125,10 @@ func (c *Client) drop(s *subscription) {
 	for i, x := range c.subs {
 		if x == s {
 			c.subs = append(c.subs[:i], c.subs[i+1:]...)
+			if strings.HasPrefix(s.topic.name, TalkPrefix) {
+				c.talks.Add(-1)
+			}
 			return
-		}
-	}
-}
-
-// followTalk makes sure that the members who are online follow a talk: like
-// the inbox it needs no asking. Whoever is attached here begins behind, at the
-// position of its hello, so nothing of the talk is missed.
-func (h *Hub) followTalk(topic string) {
-	a, b, ok := TalkMembers(topic)
-	if !ok {
-		return
-	}
-	h.mu.RLock()
-	members := append([]*Client(nil), h.byUser[a]...)
-	if a != b {
-		members = append(members, h.byUser[b]...)
-	}
-	h.mu.RUnlock()
-	for _, c := range members {
-		if c.hello.Load() && c.sub(topic) == nil {
-			dirty, _ := c.follow(topic, start{after: c.base}, nil)
-			h.round.dirty = append(h.round.dirty, dirty...)
 		}
 	}
 }

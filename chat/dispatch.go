@@ -8,59 +8,42 @@ func (h *Hub) dispatch(batch []Event) {
 	if len(batch) == 0 {
 		return
 	}
+	r := &h.round
 	newest := batch[len(batch)-1].Seq
-	h.round.covers.Store(newest)
+	r.covers.Store(newest)
 	h.stats.published.Add(int64(len(batch)))
-	h.round.dirty = h.round.dirty[:0]
-	h.round.byTopic(batch, h.dispatchTopic)
-	h.told.Store(newest)
-	h.recent.trim(h.opts.RecentBytes)
-	h.round.flush()
-}
-
-// dispatchTopic hands the events of one topic, in Seq order, to its followers,
-// and tells those who wait for one of these events.
-func (h *Hub) dispatchTopic(events []Event) {
-	name := events[0].Topic
-	h.followTalk(name)
-	h.mu.RLock()
-	t := h.topics[name]
-	h.mu.RUnlock()
-
-	origins := h.round.origins[:0]
-	for i := range events {
-		o := h.origins.take(events[i].Origin)
-		if o != nil && o.client != nil {
-			o.client.sentNow = true
+	r.begin(batch, &h.origins)
+	for _, g := range r.streams(batch) {
+		h.mu.RLock()
+		t := h.topics[g.name]
+		h.mu.RUnlock()
+		if t != nil {
+			h.tellTopic(t, g)
 		}
-		origins = append(origins, o)
 	}
-	h.round.origins = origins
-
-	online := 0
-	if t != nil {
-		online = h.tellTopic(t, events)
-	}
-	for i, o := range origins {
+	for i, o := range r.origins {
 		switch {
 		case o == nil:
 		case o.client == nil:
-			o.call.told(o.index, online)
+			o.call.told(o.index, r.online[i])
 		default:
-			if !o.acked { // it does not follow this topic live
-				h.round.queue(o.client, o.client.acked(o.id, &events[i]))
+			if !o.acked { // it does not follow the topic live
+				r.queue(o.client, o.client.acked(o.id, &batch[i]))
 			}
 			o.client.sentNow = false
 		}
-		origins[i] = nil
 	}
+	h.told.Store(newest)
+	h.recent.trim(h.opts.RecentBytes)
+	r.flush()
 }
 
-// tellTopic encodes the events once for each dialect and queues them. It
-// returns how many connections follow the topic.
-func (h *Hub) tellTopic(t *topic, events []Event) (online int) {
+// tellTopic encodes the events of one stream once for each dialect and queues
+// them to its followers.
+func (h *Hub) tellTopic(t *topic, g *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	events := g.events
 	newest := events[len(events)-1].Seq
 	t.last = newest
 	t.usedAt = h.now.Load()
@@ -71,6 +54,7 @@ func (h *Hub) tellTopic(t *topic, events []Event) (online int) {
 		e.event.Origin = 0
 		t.recent = append(t.recent, e)
 		h.recent.add(t, events[i].Seq, e.bytes)
+		h.round.online[g.index[i]] += len(t.subs)
 	}
 	entries := t.recent[base:]
 	chunks := h.round.chunks[:0]
@@ -80,8 +64,8 @@ func (h *Hub) tellTopic(t *topic, events []Event) (online int) {
 			continue
 		}
 		c, d := s.client, s.client.dialect
-		if c.sentNow || s.cursor.Load() >= events[0].Seq {
-			delivered += h.tellOne(s, entries)
+		if c.sentNow || s.cursor.Load() >= events[0].Seq || t.isInbox() && c.talks.Load() > 0 {
+			delivered += h.tellOne(s, entries, g)
 			continue
 		}
 		for len(chunks) <= d.number {
@@ -106,7 +90,6 @@ func (h *Hub) tellTopic(t *topic, events []Event) (online int) {
 	clear(chunks)
 	h.round.chunks = chunks
 	h.stats.delivered.Add(int64(delivered))
-	return len(t.subs)
 }
 
 // joinFrames makes the entries' frames for a dialect in one piece of memory,
@@ -134,16 +117,23 @@ func joinFrames(entries []recentEvent, d *dialect) []byte {
 
 // tellOne is the slow way to a live follower that does not get all of the
 // entries: in the place of an event that it sent itself it gets the ack, and
-// nothing at or below its cursor. The caller holds topic.mu.
-func (h *Hub) tellOne(s *subscription, entries []recentEvent) (delivered int) {
+// nothing at or below its cursor, nor what comes to it by another subscription.
+// The caller holds topic.mu.
+func (h *Hub) tellOne(s *subscription, entries []recentEvent, g *stream) (delivered int) {
 	c := s.client
 	cursor := s.cursor.Load()
 	for i := range entries {
 		e := &entries[i]
-		if o := h.round.origins[i]; o != nil && o.client == c {
-			o.acked = true
-			h.round.queue(c, c.acked(o.id, &e.event))
-		} else if e.event.Seq > cursor {
+		o := h.round.origins[g.index[i]]
+		switch {
+		case s.elsewhere(&e.event):
+			h.round.online[g.index[i]]--
+		case o != nil && o.client == c:
+			if !o.acked {
+				o.acked = true
+				h.round.queue(c, c.acked(o.id, &e.event))
+			}
+		case e.event.Seq > cursor:
 			if frame := e.frame(c.dialect); len(frame) > 0 {
 				ok, flush := c.out.pushBounded(frame)
 				if !ok {
@@ -155,8 +145,6 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent) (delivered int) {
 					h.round.dirty = append(h.round.dirty, c)
 				}
 			}
-		} else {
-			continue
 		}
 		s.cursor.Store(max(cursor, e.event.Seq))
 	}

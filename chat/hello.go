@@ -56,14 +56,10 @@ func (c *Client) doHello(cmd *Command) error {
 		c.expires = who.Expires.Unix()
 	}
 	head := h.round.covers.Load()
-	c.base = head
 	inbox := start{after: head, live: true}
 	if p := cmd.Position; p != nil {
 		c.foreign = p.Epoch != "" && p.Epoch != h.epoch
 		inbox = c.begin(p.Seq, p.Epoch, Inbox(c.user))
-		if inbox.reset == "" {
-			c.base = inbox.after
-		}
 	}
 	if !h.enter(c) {
 		return &fatalError{goingAway(0)}
@@ -76,37 +72,8 @@ func (c *Client) doHello(cmd *Command) error {
 	})
 	c.hello.Store(true)
 	dirty, _ := c.follow(Inbox(c.user), inbox, nil)
-	// Until now Hub.followTalk passed this client by: the welcome comes first.
-	if cmd.Position != nil && inbox.reset == "" || h.round.covers.Load() != head {
-		more, err := c.followMissedTalks()
-		if err != nil {
-			return &fatalError{AsError(h.logged(err))}
-		}
-		dirty = append(dirty, more...)
-	}
 	h.flushAll(dirty)
 	return nil
-}
-
-// followMissedTalks replays the talks in which something was said since the
-// client's position. All others it follows when something is said in them
-// (Hub.followTalk).
-func (c *Client) followMissedTalks() (dirty []*Client, err error) {
-	var talks []string
-	_, err = c.hub.readLog(func(ctx context.Context) (_ []Event, err error) {
-		talks, err = c.hub.store.Talks(ctx, c.user, c.base)
-		return nil, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range talks {
-		if c.sub(name) == nil {
-			more, _ := c.follow(name, start{after: c.base}, nil)
-			dirty = append(dirty, more...)
-		}
-	}
-	return dirty, nil
 }
 
 // enter puts a client that said hello into the hub's maps. It reports false

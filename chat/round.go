@@ -14,10 +14,11 @@ type round struct {
 	covers atomic.Int64
 
 	dirty   []*Client // who has something queued to flush
-	origins []*origin // who waits for the topic's events, by their index
-	chunks  [][]byte  // the topic's events in one piece, by the dialect's number
-	groups  map[string][]Event
-	order   []string
+	origins []*origin // who waits for an event, by its index in the batch
+	online  []int     // to how many connections an event goes, likewise
+	chunks  [][]byte  // the stream's events in one piece, by the dialect's number
+	byName  map[string]*stream
+	order   []*stream
 
 	writer  *writer
 	next    atomic.Int64 // the next index of dirty to be flushed
@@ -32,7 +33,7 @@ const flushGrain = 16
 
 func (r *round) init() {
 	r.writer = newWriter()
-	r.groups = make(map[string][]Event)
+	r.byName = make(map[string]*stream)
 	r.work = make(chan struct{})
 	for range runtime.GOMAXPROCS(0) - 1 {
 		r.workers.Go(func() {
@@ -50,33 +51,60 @@ func (r *round) stop() {
 	r.workers.Wait()
 }
 
-// byTopic calls each with the events of one topic after the other, in the
-// order in which the topics first appear.
-func (r *round) byTopic(batch []Event, each func([]Event)) {
-	same := 1
-	for same < len(batch) && batch[same].Topic == batch[0].Topic {
-		same++
+// stream is what a batch holds for the followers of one topic.
+type stream struct {
+	name   string
+	events []Event
+	index  []int // of each event in the batch
+}
+
+// begin finds out who waits for the events of a batch.
+func (r *round) begin(batch []Event, origins *originTable) {
+	r.dirty = r.dirty[:0]
+	r.origins, r.online = r.origins[:0], r.online[:0]
+	for i := range batch {
+		o := origins.take(batch[i].Origin)
+		if o != nil && o.client != nil {
+			o.client.sentNow = true
+		}
+		r.origins = append(r.origins, o)
+		r.online = append(r.online, 0)
 	}
-	if same == len(batch) {
-		each(batch)
-		return
+}
+
+// streams sorts a batch by who follows it, each in the order of Seq. What is
+// said in a talk also goes into the inboxes of its two members: they follow it
+// without asking, and inbox and talks have one position together.
+func (r *round) streams(batch []Event) []*stream {
+	if len(r.byName) > 4096 { // names come and go; their memory need not stay
+		clear(r.byName)
+	}
+	for _, s := range r.order {
+		clear(s.events)
+		s.events, s.index = s.events[:0], s.index[:0]
 	}
 	r.order = r.order[:0]
-	for _, e := range batch {
-		g := r.groups[e.Topic]
-		if len(g) == 0 {
-			r.order = append(r.order, e.Topic)
+	add := func(name string, i int) {
+		s := r.byName[name]
+		if s == nil {
+			s = &stream{name: name}
+			r.byName[name] = s
 		}
-		r.groups[e.Topic] = append(g, e)
+		if len(s.events) == 0 {
+			r.order = append(r.order, s)
+		}
+		s.events, s.index = append(s.events, batch[i]), append(s.index, i)
 	}
-	for _, name := range r.order {
-		each(r.groups[name])
-		clear(r.groups[name])
-		r.groups[name] = r.groups[name][:0]
+	for i := range batch {
+		add(batch[i].Topic, i)
+		if a, b, ok := TalkMembers(batch[i].Topic); ok {
+			add(Inbox(a), i)
+			if a != b {
+				add(Inbox(b), i)
+			}
+		}
 	}
-	if len(r.groups) > 4096 { // names come and go; their slices need not stay
-		clear(r.groups)
-	}
+	return r.order
 }
 
 // queue queues a frame whatever the bound.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -26,6 +27,16 @@ type topic struct {
 	// joined keeps the last piece of recent frames that a replay asked for.
 	joinedKey joinedKey
 	joined    []byte
+}
+
+// isInbox reports whether this is a user's inbox, which carries the user's
+// talks as well.
+func (t *topic) isInbox() bool { return strings.HasPrefix(t.name, InboxPrefix) }
+
+// elsewhere reports whether an event of an inbox comes to the client by
+// another subscription: it has joined that talk by itself.
+func (s *subscription) elsewhere(e *Event) bool {
+	return e.Topic != s.topic.name && s.client.talks.Load() > 0 && s.client.sub(e.Topic) != nil
 }
 
 type joinedKey struct {
