@@ -16,17 +16,22 @@
 // # The road of an event
 //
 // A client's read loop decodes a frame and carries it out before it reads the
-// next. A send is checked, appended (Store.Append returns when it is durable)
-// and comes back through Store.Tail, the only thing that the hub reads. The
-// hub works in rounds: all that was committed is handed to its topics, encoded
-// once for each dialect, and queued to the live subscriptions; then every
-// socket with something queued is written once; then the next round. What is
-// committed meanwhile waits and goes out together: that is the coalescing.
+// next; sends that came in one piece are appended together. A send is checked,
+// appended (Store.Append returns when it is durable) and comes back through
+// Store.Tail, the only thing that the hub reads. The hub works in rounds: all
+// that was committed is handed to its topics, encoded once for each dialect,
+// and queued to the live subscriptions; then every socket with something
+// queued is written once; then the next round. What is committed meanwhile
+// waits and goes out together: that is the coalescing.
 // Hub.Publish (HTTP, command line) enters at the same place. Signals and
 // presence pass the log by: they are for those who are live.
 //
 // An ack is told by the hub, not by the read loop: Event.Origin leads it back
 // to the sender, so that it stands in its place among the topic's events.
+//
+// The inbox of a user carries the user's talks as well: a talk's event goes to
+// its followers and into the inboxes of its two members, except where a client
+// joined the talk by itself. So one position covers inbox and talks.
 //
 // # Behind
 //
@@ -41,7 +46,8 @@
 //
 // Nothing is told before it is durable. In each topic a connection is told
 // every event after its cursor once and in the order of Seq, except what it
-// sent itself, of which it is told the ack. Between topics there is no order.
+// sent itself, of which it is told the ack. Between topics there is no order;
+// inbox and talks count as one.
 // Who comes back with its cursors misses nothing that is still kept, and
 // drops what is at or below them. The same (Topic, From, Key) is one event as
 // long as that is kept, so that a send may be repeated until it is acked.
