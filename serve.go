@@ -46,7 +46,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the server",
-		Description: "Serves the chat page, the WebSocket, the HTTP API and the legacy protocols on one port,\n" +
+		Description: "Serves the chat page, the WebSocket and the HTTP API on one port,\n" +
 			"and keeps everything in the data folder. Ctrl-C or SIGTERM stops it in order.",
 		Flags: withEnv(
 			&cli.StringFlag{Name: "addr", Value: ":8040", Usage: "listen at `HOST:PORT`; port 0 picks a free one"},

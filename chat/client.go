@@ -114,9 +114,8 @@ func (c *Client) follow(name string, at start, joined *Reply) (dirty []*Client, 
 
 // unfollow ends a subscription.
 func (c *Client) unfollow(s *subscription) (dirty []*Client) {
-	dirty = s.topic.detach(c.hub, s)
-	c.drop(s)
-	return dirty
+	c.drop(s) // first: from now on a talk comes by the inbox again
+	return s.topic.detach(c.hub, s)
 }
 
 func (c *Client) drop(s *subscription) {

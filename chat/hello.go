@@ -100,11 +100,6 @@ func (c *Client) leave() {
 	c.gone = true
 	subs := append([]*subscription(nil), c.subs...)
 	c.mu.Unlock()
-	var dirty []*Client
-	for _, s := range subs {
-		dirty = append(dirty, s.topic.detach(h, s)...)
-	}
-	h.flushAll(dirty)
 	h.mu.Lock()
 	delete(h.conns, c)
 	if c.hello.Load() {
@@ -125,5 +120,10 @@ func (c *Client) leave() {
 		h.rec.note(c, true)
 	}
 	h.mu.Unlock()
+	var dirty []*Client
+	for _, s := range subs {
+		dirty = append(dirty, s.topic.detach(h, s)...)
+	}
+	h.flushAll(dirty)
 	h.open.Done()
 }

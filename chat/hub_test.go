@@ -51,7 +51,9 @@ func TestAckComesInItsPlace(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.publish("room:r", each)
+		for range each {
+			_, _ = h.hub.Publish(context.Background(), []chat.Event{{Topic: "room:r", Kind: "message", Body: []byte("1")}})
+		}
 	}()
 	for i := range each {
 		a.say(`{"op":"send","id":3,"topic":"room:r","key":"k%d","body":%d}`, i, i)
@@ -498,7 +500,11 @@ func TestBytesOfAFrameAreNotMixed(t *testing.T) {
 	h := newHouse(t, houseOptions{hub: chat.HubOptions{Limits: fast(), QueueBytes: 4 << 10}})
 	g, _ := h.hello("alice", "")
 	g.join("room:r", "")
-	go h.publish("room:r", 500)
+	go func() {
+		for range 500 {
+			_, _ = h.hub.Publish(context.Background(), []chat.Event{{Topic: "room:r", Kind: "message", Body: []byte("1")}})
+		}
+	}()
 	go func() {
 		for range 200 {
 			_ = g.conn.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second))

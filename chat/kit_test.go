@@ -148,7 +148,6 @@ type frame struct {
 type guest struct {
 	t    *testing.T
 	conn *websocket.Conn
-	id   int
 }
 
 func (h *house) connect() *guest {

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -262,13 +261,6 @@ func (o *outbox) waitRoom() bool {
 	}
 }
 
-// pending returns how many bytes wait.
-func (o *outbox) pending() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.bytes
-}
-
 // writer tries writes without blocking and joins small frames before it asks
 // the kernel. One belongs to each goroutine that flushes.
 type writer struct {
@@ -276,17 +268,14 @@ type writer struct {
 	todo   []byte
 	done   int
 	err    error
-	try    func(fd uintptr) bool
+	try    func(fd uintptr)
 }
 
 const writerBytes = 64 << 10
 
 func newWriter() *writer {
 	w := &writer{}
-	w.try = func(fd uintptr) bool {
-		w.done, w.err = writeSome(fd, w.todo)
-		return true // never wait
-	}
+	w.try = func(fd uintptr) { w.done, w.err = writeSome(fd, w.todo) }
 	return w
 }
 
@@ -309,7 +298,8 @@ func (w *writer) write(raw syscall.RawConn, chunks [][]byte) (n int, all bool, e
 		}
 		size := len(w.todo)
 		w.done, w.err = 0, nil
-		if err := raw.Write(w.try); err != nil {
+		// Control and not Write: nothing waits here, so the poller need not know.
+		if err := raw.Control(w.try); err != nil {
 			w.todo = nil
 			return n, false, err
 		}
@@ -324,7 +314,3 @@ func (w *writer) write(raw syscall.RawConn, chunks [][]byte) (n int, all bool, e
 	}
 	return n, true, nil
 }
-
-// isTimeout tells a write that found the socket full for too long from one
-// that found it closed.
-func isTimeout(err error) bool { return os.IsTimeout(err) }

@@ -27,9 +27,14 @@ type round struct {
 	workers sync.WaitGroup
 }
 
-// flushGrain is how many sockets a flusher takes at a time; a round with fewer
-// is not worth waking another goroutine.
-const flushGrain = 16
+const (
+	// flushGrain is how many sockets a flusher takes at a time.
+	flushGrain = 16
+	// flushShare is how many sockets are worth another goroutine. One alone
+	// leaves the other processors to those who read and store, and to the
+	// readers at the other end.
+	flushShare = 2048
+)
 
 func (r *round) init() {
 	r.writer = newWriter()
@@ -118,7 +123,7 @@ func (r *round) queue(c *Client, frame []byte) {
 // and returns when each socket has taken what it takes at once.
 func (r *round) flush() {
 	r.next.Store(0)
-	for n := len(r.dirty) - flushGrain; n > 0; n -= flushGrain {
+	for n := len(r.dirty) - flushShare; n > 0; n -= flushShare {
 		r.working.Add(1)
 		select {
 		case r.work <- struct{}{}:

@@ -24,7 +24,7 @@ func tryConn(c net.Conn) syscall.RawConn {
 // writeSome writes as much as the socket takes now; a full socket is no error.
 func writeSome(fd uintptr, b []byte) (n int, err error) {
 	for n < len(b) {
-		m, err := syscall.Write(int(fd), b[n:])
+		m, err := writeOnce(fd, b[n:])
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:

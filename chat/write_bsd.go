@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package chat
+
+import "syscall"
+
+// writeOnce hands bytes to a socket that does not block.
+func writeOnce(fd uintptr, b []byte) (int, error) { return syscall.Write(int(fd), b) }
