@@ -232,10 +232,20 @@ func (c *Client) begin(after int64, epoch, topic string) start {
 	if after <= 0 {
 		return s // from the beginning on: that is in every log
 	}
-	if epoch != "" && epoch != c.hub.epoch || epoch == "" && c.foreign || after > c.hub.round.covers.Load() {
+	if epoch != "" && epoch != c.hub.epoch || epoch == "" && c.foreign || c.hub.beyond(after) {
 		s.reset = ResetEpoch
 	}
 	return s
+}
+
+// beyond reports that a position is behind the end of the log. A replay reads
+// the log itself, so a client may know more than the hub was given yet.
+func (h *Hub) beyond(seq int64) bool {
+	if seq <= h.round.covers.Load() {
+		return false
+	}
+	head, err := h.store.Head(h.ctx)
+	return err != nil || seq > head.Seq
 }
 
 func (c *Client) doLeave(cmd *Command) error {
