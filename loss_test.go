@@ -20,21 +20,30 @@ import (
 // Nothing acknowledged is lost, nothing comes twice, and the order is one for
 // all: whatever breaks.
 
+// little are flags by which the server keeps next to nothing in memory: who
+// comes back is served from the log, and who does not read for a moment falls
+// behind.
+var little = []string{"--send-rate=0", "--recent-bytes=2000", "--queue-bytes=4000"}
+
 // TestKilled: the server is killed under load, again and again.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
 	dir := t.TempDir()
 	p := newPlace()
-	h := spawn(t, dir, "--send-rate=0")
+	h := spawn(t, dir, little...)
 	p.set(h.host())
 	c := newCrowd(t, rng, 20, p)
-	for range number("ROUNDS", 50, 5) {
+	for round := range number("ROUNDS", 50, 5) {
 		// Some die while everybody is coming back, some in full swing.
 		c.acknowledged(rng.IntN(120))
 		h.kill()
 		p.set("")
-		h = spawn(t, dir, "--send-rate=0")
+		flags := little
+		if round%2 == 0 {
+			flags = []string{"--send-rate=0"}
+		}
+		h = spawn(t, dir, flags...)
 		p.set(h.host())
 	}
 	c.finish(h)
@@ -48,7 +57,7 @@ func TestKilled(t *testing.T) {
 func TestCut(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
-	h := open(t, t.TempDir(), "--send-rate=0")
+	h := open(t, t.TempDir(), little...)
 	var mu sync.Mutex
 	plan := rand.New(rand.NewPCG(rng.Uint64(), 2))
 	r := newRelay(t, func() (string, error) { return h.host(), nil }, func() cut {
