@@ -1,5 +1,9 @@
 // A clock that stands still until told, and a server's end of a WebSocket, for the SDK's tests.
+import {webcrypto} from 'node:crypto'
+
 import {connect} from '../sdk/teahouse.js'
+
+globalThis.crypto ??= webcrypto // browsers have it; Node 18 wants to be asked
 
 export class FakeClock {
   constructor() {
