@@ -35,7 +35,8 @@ type crowd struct {
 	acks    atomic.Int64 // of members
 	open    atomic.Int64 // connections that were welcomed and have not ended
 	quiet   atomic.Bool  // nothing new is said
-	pushed  map[string][]int64
+	mu      sync.Mutex
+	pushed  map[string][]int64 // text -> its seq in each inbox
 	nudge   chan struct{}
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -81,13 +82,14 @@ type member struct {
 	crowd *crowd
 	user  string
 	rooms []string
+	talk  string
 	most  int // sends under way at once
 	rng   *rand.Rand
 
 	mu       sync.Mutex
 	epoch    string
 	base     int64                       // where the inbox began
-	at       map[string]int64            // topic -> the last event
+	at       map[string]int64            // stream -> the last event
 	seen     map[string]map[int64]string // topic -> seq -> whose message: events and acks merged
 	waiting  []*note                     // in the order in which they were first sent
 	acked    map[string]int64            // "topic key" -> seq
@@ -103,11 +105,13 @@ type note struct {
 	session          int // in which it was first sent
 }
 
-// newCrowd lets n users chat in three rooms; each follows one to three.
+// newCrowd lets n users, an even number, chat in three rooms, of which each
+// follows one to three, and in talks of two, which nobody joins.
 func newCrowd(t testing.TB, rng *rand.Rand, n int, p *place) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &crowd{t: t, place: p, rooms: []string{"room:a", "room:b", "room:c"}, pushed: make(map[string][]int64), nudge: make(chan struct{}, 1), cancel: cancel}
 	for i := range n {
+		other := fmt.Sprintf("user-%02d", (i^1)%n)
 		m := &member{
 			crowd: c, user: fmt.Sprintf("user-%02d", i), most: []int{1, 2, 3, 12}[i%4], rng: rand.New(rand.NewPCG(rng.Uint64(), 1)),
 			at: make(map[string]int64), seen: make(map[string]map[int64]string), acked: make(map[string]int64), endings: make(map[int]int),
@@ -115,6 +119,7 @@ func newCrowd(t testing.TB, rng *rand.Rand, n int, p *place) *crowd {
 		for k := range 1 + i%3 {
 			m.rooms = append(m.rooms, c.rooms[(i+k)%3])
 		}
+		m.talk = fmt.Sprintf("dm:%s:%s", min(m.user, other), max(m.user, other))
 		c.members = append(c.members, m)
 	}
 	for _, m := range c.members {
@@ -168,7 +173,7 @@ func (m *member) session(conn *websocket.Conn) {
 	m.mu.Unlock()
 	say(hello)
 	welcomed := false
-	last := make(map[string]int64) // topic -> the last seq told on this connection
+	last := make(map[string]int64) // stream -> the last seq told on this connection
 	for {
 		var f frame
 		_, b, err := conn.ReadMessage()
@@ -196,10 +201,11 @@ func (m *member) session(conn *websocket.Conn) {
 			m.crowd.open.Add(1)
 			m.enter(f, say)
 		case "event":
-			if f.Seq <= last[f.Topic] {
-				m.fault("out of order after %d: %s", last[f.Topic], f)
+			stream := m.stream(f.Topic)
+			if f.Seq <= last[stream] {
+				m.fault("out of order after %d: %s", last[stream], f)
 			}
-			last[f.Topic] = f.Seq
+			last[stream] = f.Seq
 			m.event(f)
 		case "ack":
 			m.ack(f, say)
@@ -238,7 +244,7 @@ func (m *member) enter(f frame, say func(any)) {
 func (m *member) chat(say func(any)) {
 	m.said++
 	key := fmt.Sprintf("%s-%d", m.user, m.said)
-	n := &note{topic: m.rooms[m.rng.IntN(len(m.rooms))], key: key, session: m.sessions,
+	n := &note{topic: append(m.rooms, m.talk)[m.rng.IntN(len(m.rooms)+1)], key: key, session: m.sessions,
 		text: key + strings.Repeat(" 茶", m.rng.IntN(60))}
 	m.waiting = append(m.waiting, n)
 	m.send(n, say)
@@ -248,14 +254,24 @@ func (m *member) send(n *note, say func(any)) {
 	say(map[string]any{"op": "send", "id": n.key, "topic": n.topic, "key": n.key, "kind": "message", "body": map[string]string{"text": n.text}})
 }
 
+// stream is what has a position of its own: a room, or the inbox together with
+// the talks.
+func (m *member) stream(topic string) string {
+	if topic == m.talk {
+		return "user:" + m.user
+	}
+	return topic
+}
+
 func (m *member) event(f frame) {
-	if f.Topic != "user:"+m.user && !slices.Contains(m.rooms, f.Topic) {
+	stream := m.stream(f.Topic)
+	if stream != "user:"+m.user && !slices.Contains(m.rooms, f.Topic) {
 		m.fault("not joined: %s", f)
 	}
-	if f.Seq <= m.at[f.Topic] {
-		m.fault("told again after %d: %s", m.at[f.Topic], f)
+	if f.Seq <= m.at[stream] {
+		m.fault("told again after %d: %s", m.at[stream], f)
 	}
-	m.at[f.Topic] = f.Seq
+	m.at[stream] = f.Seq
 	m.see(f.Topic, f.Seq, f.From+" "+textOf(f))
 	if f.From != m.user {
 		return
@@ -346,9 +362,9 @@ func (c *crowd) backend(ctx context.Context) {
 			for _, e := range out.Events {
 				seqs = append(seqs, e.Seq)
 			}
-			c.members[0].mu.Lock()
+			c.mu.Lock()
 			c.pushed[text] = seqs
-			c.members[0].mu.Unlock()
+			c.mu.Unlock()
 			break
 		}
 	}
@@ -362,7 +378,7 @@ func (c *crowd) acknowledged(more int) {
 }
 
 // finish lets what is under way arrive, and proves that nothing was lost,
-// doubled or put in another order: each member saw each room's log as it is.
+// doubled or put in another order: each member saw each log as it is.
 func (c *crowd) finish(h *house) {
 	t := c.t
 	t.Helper()
@@ -378,101 +394,103 @@ func (c *crowd) finish(h *house) {
 	for _, room := range c.rooms {
 		logs[room] = h.history(room)
 	}
-	acks := 0
+	for _, m := range c.members {
+		logs[m.talk] = h.history(m.talk)
+	}
+	acks, sessions := 0, 0
+	stored := make(map[string]int64) // "topic user key" -> seq
+	for topic, log := range logs {
+		c.check(topic, log, stored)
+	}
 	for _, m := range c.members {
 		inbox := "user:" + m.user
-		logs[inbox] = slices.DeleteFunc(h.history(inbox), func(f frame) bool { return f.Seq <= m.base })
-		topics := append([]string{inbox}, m.rooms...)
-		deadline := time.Now().Add(patience)
-		for _, topic := range topics {
-			for tick := time.Millisecond; time.Now().Before(deadline); tick = min(2*tick, 50*time.Millisecond) {
-				m.mu.Lock()
-				n := len(m.seen[topic])
-				m.mu.Unlock()
-				if n >= len(logs[topic]) {
-					break
-				}
-				<-time.After(tick)
+		logs[inbox] = h.history(inbox)
+		for _, topic := range append([]string{inbox, m.talk}, m.rooms...) {
+			log := logs[topic]
+			if m.stream(topic) == inbox { // what was before the first hello is not told
+				log = slices.DeleteFunc(slices.Clone(log), func(f frame) bool { return f.Seq <= m.base })
 			}
+			m.compare(topic, log)
 		}
 		m.mu.Lock()
-		for _, topic := range topics {
-			m.compare(topic, logs[topic])
+		for name, seq := range m.acked {
+			topic, key, _ := strings.Cut(name, " ")
+			if got := stored[topic+" "+m.user+" "+key]; got != seq {
+				t.Errorf("%s of %s was acknowledged as %d; the log has it as %d", name, m.user, seq, got)
+			}
 		}
 		for _, fault := range m.faults {
 			t.Errorf("%s: %s", m.user, fault)
 		}
 		acks += len(m.acked)
-		m.mu.Unlock()
-	}
-	events := 0
-	for _, room := range c.rooms {
-		keys, last := make(map[string]int64), make(map[string]int)
-		for _, f := range logs[room] {
-			if before, twice := keys[f.From+" "+f.Key]; twice {
-				t.Errorf("%s holds the key %s twice: %d and %d", room, f.Key, before, f.Seq)
-			}
-			keys[f.From+" "+f.Key] = f.Seq
-			// What one says in a room stands there in the order in which it was said.
-			var said int
-			if _, err := fmt.Sscanf(f.Key, f.From+"-%d", &said); err != nil || said <= last[f.From] {
-				t.Errorf("%s has %s of %s after %d: %v", room, f.Key, f.From, last[f.From], err)
-			}
-			last[f.From] = said
-		}
-		events += len(keys)
-		for _, m := range c.members {
-			m.mu.Lock()
-			for name, seq := range m.acked {
-				if topic, key, _ := strings.Cut(name, " "); topic == room && keys[m.user+" "+key] != seq {
-					t.Errorf("%s was acknowledged as %d; the log has it as %d", name, seq, keys[m.user+" "+key])
-				}
-			}
-			m.mu.Unlock()
-		}
-	}
-	if events != acks {
-		t.Errorf("the log holds %d events of the members; they had %d acknowledged", events, acks)
-	}
-	c.members[0].mu.Lock()
-	pushed := maps.Clone(c.pushed)
-	c.members[0].mu.Unlock()
-	for text, seqs := range pushed {
-		for i, m := range c.members {
-			count := 0
-			for _, f := range logs["user:"+m.user] {
-				if textOf(f) == text {
-					count++
-					if f.Seq != seqs[i] {
-						t.Errorf("%s to %s was answered as %d and is %d", text, m.user, seqs[i], f.Seq)
-					}
-				}
-			}
-			if count != 1 && seqs[i] > m.base {
-				t.Errorf("%s is %d times in the inbox of %s", text, count, m.user)
-			}
-		}
-	}
-	eventually(t, "one session for each member and no ghost", func() bool { return len(h.sessions("")) == len(c.members) })
-	sessions := 0
-	for _, m := range c.members {
-		m.mu.Lock()
 		sessions += m.sessions
 		m.mu.Unlock()
 	}
+	if len(stored) != acks {
+		t.Errorf("the log holds %d events of the members; they had %d acknowledged", len(stored), acks)
+	}
+	c.mu.Lock()
+	pushed := maps.Clone(c.pushed)
+	c.mu.Unlock()
+	for text, seqs := range pushed {
+		for i, m := range c.members {
+			var got []int64
+			for _, f := range logs["user:"+m.user] {
+				if textOf(f) == text {
+					got = append(got, f.Seq)
+				}
+			}
+			same(t, text+" in the inbox of "+m.user, got, seqs[i])
+		}
+	}
+	eventually(t, "one session for each member and no ghost", func() bool { return len(h.sessions("")) == len(c.members) })
 	t.Logf("%d events acknowledged, %d pushes, %d connections", acks, len(pushed), sessions)
 }
 
-// compare holds what a member was told against the log. The caller holds mu.
+// check holds one topic's log to what must be true of any, and notes where
+// each key stands.
+func (c *crowd) check(topic string, log []frame, stored map[string]int64) {
+	before := int64(0)
+	last := make(map[string]int)
+	for _, f := range log {
+		if f.Seq <= before {
+			c.t.Errorf("the log of %s does not rise: %d after %d", topic, f.Seq, before)
+		}
+		before = f.Seq
+		name := topic + " " + f.From + " " + f.Key
+		if first, twice := stored[name]; twice {
+			c.t.Errorf("the log holds %s twice: %d and %d", name, first, f.Seq)
+		}
+		stored[name] = f.Seq
+		// What one says stands there in the order in which it was said.
+		var said int
+		if _, err := fmt.Sscanf(f.Key, f.From+"-%d", &said); err != nil || said <= last[f.From] {
+			c.t.Errorf("%s stands after %d: %v", name, last[f.From], err)
+		}
+		last[f.From] = said
+	}
+}
+
+// compare waits until a member was told as much as the log holds, and then
+// holds each event against it.
 func (m *member) compare(topic string, log []frame) {
 	t := m.crowd.t
+	deadline := time.Now().Add(patience / 2)
+	for tick := time.Millisecond; time.Now().Before(deadline); tick = min(2*tick, 50*time.Millisecond) {
+		m.mu.Lock()
+		n := len(m.seen[topic])
+		m.mu.Unlock()
+		if n >= len(log) {
+			break
+		}
+		<-time.After(tick)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	got := slices.Sorted(maps.Keys(m.seen[topic]))
 	want := make([]int64, len(log))
 	for i, f := range log {
 		want[i] = f.Seq
-		if i > 0 && f.Seq <= want[i-1] {
-			t.Errorf("the log of %s does not rise: %d after %d", topic, f.Seq, want[i-1])
-		}
 		if what, ok := m.seen[topic][f.Seq]; ok && what != f.From+" "+textOf(f) {
 			t.Errorf("%s was told %q as %d of %s; the log says %s: %q", m.user, what, f.Seq, topic, f.From, textOf(f))
 		}
