@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"teahouse/chat"
@@ -24,7 +23,9 @@ func child(what string) {
 	case "open": // and die at a point on the way
 		killPoint = func(at string) {
 			if at == os.Getenv("TEAHOUSE_DB_POINT") {
-				syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				if self, err := os.FindProcess(os.Getpid()); err == nil {
+					self.Kill()
+				}
 				select {}
 			}
 		}

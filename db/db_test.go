@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -385,6 +386,102 @@ func attached(s *Store) bool {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
 	return s.feed.attached
+}
+
+// Only index bites and chores may go without a sync; every commit after one waits
+// for the disk again.
+func TestSynchronous(t *testing.T) {
+	t.Parallel()
+	for durability, want := range map[string]int64{Full: 2, Normal: 1} {
+		s := openIn(t, t.TempDir(), func(o *Options) { o.Durability, o.window = durability, 10 })
+		for i := range 200 {
+			add(t, s, message("room:a", "u", fmt.Sprint(i), i))
+			if i%50 == 0 {
+				if _, err := s.Prune(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := s.chore(t.Context(), func(w *writer) error {
+				got, _, err := w.c.one("PRAGMA synchronous")
+				if got != want || w.lax {
+					t.Errorf("%s: synchronous is %d after %d appends", durability, got, i)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st := s.Stats(); st.Unindexed > 11 {
+			t.Errorf("%d events wait to be indexed", st.Unindexed)
+		}
+	}
+}
+
+// After a quiet moment nothing waits to be indexed and the WAL is copied back.
+func TestQuietMoment(t *testing.T) {
+	t.Parallel()
+	s := openIn(t, t.TempDir())
+	for range 30 {
+		var batch []chat.Event
+		for i := range 1000 {
+			batch = append(batch, message(fmt.Sprint("room:", i%30), "u", "", i))
+		}
+		add(t, s, batch...)
+	}
+	want := add(t, s, message("room:0", "u", "k", 1))
+	for s.Stats().Unindexed > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if again := add(t, s, message("room:0", "u", "k", 2)); again[0].Seq != want[0].Seq {
+		t.Errorf("a key became %v", again[0])
+	}
+	if n := len(replay(t, s, "room:0")); n != 1021 {
+		t.Errorf("the topic has %d events", n)
+	}
+	consistent(t, s)
+}
+
+// The WAL stays small under load that never ends, and becomes small again
+// after a reader has held it for long.
+func TestWALBounded(t *testing.T) {
+	t.Parallel()
+	s := openIn(t, t.TempDir())
+	fill := func(megabytes int) {
+		batch := make([]chat.Event, 64)
+		for i := range batch {
+			batch[i] = message("room:a", "u", "", i)
+			batch[i].Body = []byte(`"` + strings.Repeat("x", 16<<10) + `"`)
+		}
+		for range megabytes {
+			add(t, s, batch...)
+		}
+	}
+	fill(100)
+	if wal := s.Stats().WAL; wal > 3*walKept {
+		t.Errorf("after 100 MB the WAL has %d MB", wal>>20)
+	}
+	c, err := dial(s.path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for _, q := range []string{"BEGIN", "SELECT count(*) FROM topics"} {
+		if _, err := c.exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(100)
+	if wal := s.Stats().WAL; wal < 90<<20 {
+		t.Errorf("with a reader that holds it the WAL has %d MB: the test shows nothing", wal>>20)
+	}
+	if _, err := c.exec("COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	fill(40)
+	if wal := s.Stats().WAL; wal > 3*walKept {
+		t.Errorf("after the reader has gone the WAL has %d MB", wal>>20)
+	}
 }
 
 // Two keys with the same hash stay two keys. Nobody can make one on purpose

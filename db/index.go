@@ -214,12 +214,23 @@ func (w *writer) bite() bool {
 // unsynced runs f in a transaction that does not wait for the disk.
 func (w *writer) unsynced(f func() error) error {
 	if w.s.full {
+		w.lax = true
 		if err := w.c.script("PRAGMA synchronous = NORMAL"); err != nil {
 			return err
 		}
-		defer w.c.script("PRAGMA synchronous = FULL")
+		defer w.strict() // if it fails, the next commit tries, or fails, too
 	}
 	return w.c.atomically(f)
+}
+
+// strict makes each commit wait for the disk again.
+func (w *writer) strict() error {
+	if !w.lax {
+		return nil
+	}
+	err := w.c.script("PRAGMA synchronous = FULL")
+	w.lax = err != nil
+	return err
 }
 
 // inMemory returns the events, at most a few, that have a key with this hash
@@ -286,15 +297,19 @@ func (w *writer) rest() bool {
 	if !quiet {
 		return true
 	}
-	for range 2 * restEvents / biteRows {
-		if w.waiting() == 0 || len(w.s.queue) > 0 || !w.bite() {
-			break
-		}
-	}
-	if w.waiting() > 0 {
+	if !w.indexAll(false) {
 		return true
 	}
 	w.checkpoint(true)
+	if w.sinceShrink > windowEvents/4 {
+		// What a busy time took is given back.
+		w.sinceShrink = 0
+		w.topicRows, w.keyRows, w.keys = behind{}, behind{}, make(map[uint64]int64)
+		w.tail.shrink()
+		if err := w.c.script("PRAGMA shrink_memory"); err != nil {
+			w.s.log.Warn("memory could not be given back", "err", err)
+		}
+	}
 	return false
 }
 

@@ -14,6 +14,10 @@ const saveSession = `INSERT INTO sessions (id, user, device, dialect, addr, agen
 	agent = excluded.agent, opened = excluded.opened, last_seen = excluded.last_seen, ended = excluded.ended, reason = excluded.reason,
 	epoch = excluded.epoch, topics = excluded.topics`
 
+// touchSession writes what changes while a session lasts; no index holds it.
+const touchSession = `UPDATE sessions SET device = ?, dialect = ?, addr = ?, agent = ?, last_seen = ?, reason = ?, epoch = ?, topics = ?
+	WHERE id = ? AND user = ? AND opened = ? AND ended = ?`
+
 // SaveSessions implements chat.Store.
 func (s *Store) SaveSessions(ctx context.Context, sessions ...chat.Session) error {
 	if len(sessions) == 0 {
@@ -31,7 +35,15 @@ func (s *Store) SaveSessions(ctx context.Context, sessions ...chat.Session) erro
 	return s.run(ctx, func(t *tx) error {
 		for i := range sessions {
 			x := &sessions[i]
-			_, err := t.exec(saveSession, x.ID, x.User, x.Device, x.Dialect, x.Addr, x.Agent, x.Opened, x.LastSeen, x.Ended,
+			n, err := t.exec(touchSession, x.Device, x.Dialect, x.Addr, x.Agent, x.LastSeen, string(x.Reason), x.Epoch, topics[i],
+				x.ID, x.User, x.Opened, x.Ended)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				continue
+			}
+			_, err = t.exec(saveSession, x.ID, x.User, x.Device, x.Dialect, x.Addr, x.Agent, x.Opened, x.LastSeen, x.Ended,
 				string(x.Reason), x.Epoch, topics[i])
 			if err != nil {
 				return err

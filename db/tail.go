@@ -119,6 +119,15 @@ func (t *tail) file(topic string, id, seq int64) *topicTail {
 	return x
 }
 
+// shrink gives back the memory of a list that was long and is empty now.
+func (t *tail) shrink() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.topics) == 0 {
+		t.topics = make(map[string]*topicTail)
+	}
+}
+
 // indexed forgets the oldest entry of each row's topic: it is in the index now.
 func (t *tail) indexed(rows []row) {
 	t.mu.Lock()

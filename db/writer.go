@@ -103,6 +103,8 @@ type writer struct {
 	keys               map[uint64]int64 // a key's hash -> Seq of its event
 	indexed            int64            // log.indexed: below it nothing waits
 	sinceRest          int              // events since the last rest
+	sinceShrink        int              // events since memory was given back
+	lax                bool             // commits do not wait for the disk now
 	args               []driver.Value
 
 	lastAt int64 // At of the newest event: the clock may go back, At does not
@@ -245,7 +247,7 @@ func (w *writer) runChores() {
 // error is SQLite's, and then nothing was written; an op's own error is in
 // the op.
 func (w *writer) transact(ops []*op) error {
-	if err := w.mend(); err != nil {
+	if err := errors.Join(w.strict(), w.mend()); err != nil {
 		return err
 	}
 	if w.waiting() > 8*windowEvents {
@@ -293,6 +295,7 @@ func (w *writer) publish(t *tx) {
 		n++
 	})
 	w.sinceRest += n
+	w.sinceShrink += n
 }
 
 // mend makes sure, after a sync that failed, that nothing rests on what the
