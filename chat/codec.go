@@ -97,8 +97,8 @@ type Reply struct {
 type Dialect interface {
 	// Name identifies the encoding, for example "native".
 	Name() string
-	// Decode reads one text frame. An error is an *Error that is told to the
-	// client.
+	// Decode reads one text frame, which is valid UTF-8. A Command's Body is
+	// one valid JSON value. An error is an *Error that is told to the client.
 	Decode(frame []byte) (Command, error)
 	// AppendEvent appends the frame's text for an event, or nothing where
 	// the dialect does not show it.

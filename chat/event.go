@@ -162,6 +162,21 @@ func joiner(r rune) bool { return r == 0x200D || r == 0x200C || (r >= 0xFE00 && 
 // CheckEvent refuses an event that may not enter the log. Seq, At and Origin
 // are not looked at.
 func (l Limits) CheckEvent(e *Event) error {
+	if err := l.checkDecoded(e); err != nil {
+		return err
+	}
+	if !json.Valid(e.Body) {
+		return Errorf(CodeBadFrame, "the body is not a JSON value")
+	}
+	if !utf8.Valid(e.Body) {
+		return Errorf(CodeBadFrame, "the body is not valid UTF-8")
+	}
+	return nil
+}
+
+// checkDecoded is CheckEvent for a body that a Dialect has decoded from valid
+// UTF-8: reading it once is enough.
+func (l Limits) checkDecoded(e *Event) error {
 	if err := l.CheckTopic(e.Topic); err != nil {
 		return err
 	}
@@ -186,12 +201,6 @@ func (l Limits) CheckEvent(e *Event) error {
 	}
 	if len(e.Body) > l.Body {
 		return Errorf(CodeTooLarge, "the body is %d bytes long; at most %d are allowed", len(e.Body), l.Body)
-	}
-	if !json.Valid(e.Body) {
-		return Errorf(CodeBadFrame, "the body is not a JSON value")
-	}
-	if !utf8.Valid(e.Body) {
-		return Errorf(CodeBadFrame, "the body is not valid UTF-8")
 	}
 	return nil
 }

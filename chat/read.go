@@ -296,7 +296,7 @@ func (c *Client) doSend(cmd *Command) error {
 	if e.Key == "" { // a key of our own, so that a replay can be told from an echo
 		e.Key = "s-" + randomID()
 	}
-	if err := c.hub.opts.Limits.CheckEvent(&e); err != nil {
+	if err := c.hub.opts.Limits.checkDecoded(&e); err != nil {
 		return err
 	}
 	if houseKind(e.Kind) {
