@@ -38,6 +38,8 @@ type crowd struct {
 	mu      sync.Mutex
 	pushed  map[string][]int64 // text -> its seq in each inbox
 	nudge   chan struct{}
+	enough  chan struct{} // closed: no more pushes
+	pushing chan struct{} // closed when there is none under way
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
@@ -109,7 +111,8 @@ type note struct {
 // follows one to three, and in talks of two, which nobody joins.
 func newCrowd(t testing.TB, rng *rand.Rand, n int, p *place) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &crowd{t: t, place: p, rooms: []string{"room:a", "room:b", "room:c"}, pushed: make(map[string][]int64), nudge: make(chan struct{}, 1), cancel: cancel}
+	c := &crowd{t: t, place: p, rooms: []string{"room:a", "room:b", "room:c"}, pushed: make(map[string][]int64), nudge: make(chan struct{}, 1),
+		enough: make(chan struct{}), pushing: make(chan struct{}), cancel: cancel}
 	for i := range n {
 		other := fmt.Sprintf("user-%02d", (i^1)%n)
 		m := &member{
@@ -326,6 +329,7 @@ func textOf(f frame) string {
 // backend pushes to all inboxes now and then, over HTTP, until each push is
 // answered.
 func (c *crowd) backend(ctx context.Context) {
+	defer close(c.pushing)
 	var users []string
 	for _, m := range c.members {
 		users = append(users, m.user)
@@ -333,6 +337,8 @@ func (c *crowd) backend(ctx context.Context) {
 	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
+			return
+		case <-c.enough:
 			return
 		case <-c.nudge:
 		}
@@ -389,6 +395,12 @@ func (c *crowd) finish(h *house) {
 			defer m.mu.Unlock()
 			return len(m.waiting) == 0 && m.sessions > 0 || len(m.faults) > 0
 		})
+	}
+	close(c.enough)
+	select {
+	case <-c.pushing:
+	case <-time.After(patience):
+		t.Fatal("a push is not answered")
 	}
 	logs := make(map[string][]frame)
 	for _, room := range c.rooms {

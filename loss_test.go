@@ -12,9 +12,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"teahouse/chat"
-	"teahouse/db"
 )
 
 // Nothing acknowledged is lost, nothing comes twice, and the order is one for
@@ -276,114 +273,5 @@ func TestStopCutOff(t *testing.T) {
 	h = open(t, h.data)
 	if log := h.history(lobby); len(log) != 1 {
 		t.Errorf("the log: %v", log)
-	}
-}
-
-// TestReset: a position that does not join on to the log is noticed.
-func TestReset(t *testing.T) {
-	t.Parallel()
-	h := open(t, t.TempDir(), "--send-rate=0", "--replay-max=50")
-	alice, w := enter(t, h.ws(), "alice")
-	var first, last int64
-	for i := range 60 {
-		last = alice.post(lobby, fmt.Sprint(i), "x").Seq
-		if i == 0 {
-			first = last
-		}
-	}
-	h.call("POST", "/api/v1/events", map[string]any{"topic": "user:bob", "key": "n", "body": 1})
-	here := w.Position.Epoch
-
-	// begins checks that a reset comes first and then a page up to the newest.
-	begins := func(name string, bob *guest, topic, reason, lastKey string) {
-		t.Helper()
-		bob.expectEvent(topic, lastKey)
-		resets := bob.all("reset", topic)
-		if len(resets) != 1 || resets[0].Reason != reason {
-			t.Errorf("%s: resets %v; want one with reason %s", name, resets, reason)
-			return
-		}
-		events := bob.all("event", topic)
-		bob.mu.Lock()
-		defer bob.mu.Unlock()
-		for _, f := range bob.heard {
-			if f.Op == "event" && f.Topic == topic {
-				t.Errorf("%s: an event before the reset: %s", name, f)
-			}
-			if f.Op == "reset" && f.Topic == topic {
-				break
-			}
-		}
-		if events[0].Seq <= resets[0].After {
-			t.Errorf("%s: %s and then %s", name, resets[0], events[0])
-		}
-	}
-	for _, tt := range []struct {
-		name         string
-		hello        position
-		join         []any
-		inbox, lobby string // the reasons
-	}{
-		{"a foreign epoch in the hello", position{"ELSEWHERE", first}, []any{"after", last}, "epoch", "epoch"},
-		{"a foreign epoch in the join", position{here, last}, []any{"after", last, "epoch", "ELSEWHERE"}, "", "epoch"},
-		{"beyond the end of the log", position{here, last + 1000}, []any{"after", last + 1000}, "epoch", "epoch"},
-		{"too far behind", position{here, last}, []any{"after", first}, "", "limit"},
-		{"just near enough", position{here, last}, []any{"after", last - 50}, "", ""},
-		{"a foreign hello, but the join is of this log", position{"ELSEWHERE", 1}, []any{"after", last - 5, "epoch", here}, "epoch", ""},
-	} {
-		bob, _ := enter(t, h.ws(), "bob", "position", tt.hello)
-		bob.join(lobby, tt.join...)
-		if tt.inbox != "" {
-			begins(tt.name, bob, "user:bob", tt.inbox, "n")
-		}
-		if tt.lobby != "" {
-			begins(tt.name, bob, lobby, tt.lobby, "59")
-		} else {
-			bob.expectEvent(lobby, "59")
-			bob.settled()
-			if r := bob.all("reset", lobby); len(r) != 0 {
-				t.Errorf("%s: %v", tt.name, r)
-			}
-		}
-		bob.hangUp()
-	}
-}
-
-// TestRetention: what is no longer kept is not missed in silence.
-func TestRetention(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	h := open(t, dir, "--send-rate=0")
-	alice, w := enter(t, h.ws(), "alice")
-	first := alice.post(lobby, "0", "x").Seq
-	for i := range 40 {
-		alice.post(lobby, fmt.Sprint(i+1), "x")
-	}
-	h.stop()
-	// A pass of retention comes every few minutes only: not waited for here.
-	store, err := db.Open(t.Context(), db.Options{Dir: dir, Retain: []db.RetainRule{{Pattern: "room:*", Retention: chat.Retention{Count: 10}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := store.Prune(t.Context()); err != nil || n != 31 {
-		t.Errorf("%d events were removed: %v", n, err)
-	}
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	h = open(t, dir, "--send-rate=0")
-	kept := h.history(lobby)
-	if len(kept) != 10 || kept[9].Key != "40" {
-		t.Fatalf("kept: %v", kept)
-	}
-	bob, _ := enter(t, h.ws(), "bob", "position", position{w.Position.Epoch, first})
-	bob.join(lobby, "after", first)
-	bob.expectEvent(lobby, "40")
-	if r := bob.all("reset", lobby); len(r) != 1 || r[0].Reason != "retention" {
-		t.Errorf("resets: %v", r)
-	}
-	follows(t, h, bob.all("event", lobby), lobby, 0)
-	if f := bob.ask("history", "topic", lobby, "before", kept[0].Seq); len(f.Events) != 0 || f.More {
-		t.Errorf("history before what is kept: %s", f)
 	}
 }

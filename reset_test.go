@@ -4,120 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"teahouse/chat"
+	"teahouse/db"
 )
 
-// What is acknowledged is kept: on a full disk, and where an operator puts
-// back an older copy.
-
-// TestFullDisk: a full disk loses nothing that was acknowledged, says what is
-// the matter, and is survived without a restart.
-func TestFullDisk(t *testing.T) {
-	t.Parallel()
-	disk := tmpfs(t, "size=24m")
-	h := spawn(t, filepath.Join(disk, "data"), "--send-rate=0", "--durability=full")
-	alice, _ := enter(t, h.ws(), "alice")
-	bob, _ := enter(t, h.ws(), "bob")
-	bob.join(lobby)
-	acked := make(map[string]int64)
-	text := strings.Repeat("x", 8000)
-	send := func(key string) frame {
-		f := alice.ask("send", "topic", lobby, "key", key, "body", map[string]string{"text": text})
-		if f.Op == "ack" {
-			acked[key] = f.Seq
-		}
-		return f
-	}
-	for i := range 20 {
-		if f := send(fmt.Sprintf("before-%d", i)); f.Op != "ack" {
-			t.Fatal(f)
-		}
-	}
-	var refused []string
-	until := func(name string, count int) {
-		t.Helper()
-		for i := 0; len(refused) < count; i++ {
-			key := fmt.Sprintf("%s-%d", name, i)
-			f := send(key)
-			if f.Op == "ack" {
-				if i > 5000 {
-					t.Fatal("the disk does not get full")
-				}
-				continue
-			}
-			if f.Op != "error" || f.Code != "storage_full" || f.RetryMS <= 0 || f.Message == "" {
-				t.Fatalf("on a full disk: %s", f)
-			}
-			refused = append(refused, key)
-		}
-	}
-	ballast := fill(t, disk, 0)
-	until("full", 10)
-	// The rest goes on.
-	alice.settled()
-	if page := alice.ask("history", "topic", lobby); page.Op != "history" || len(page.Events) == 0 {
-		t.Errorf("history on a full disk: %s", page)
-	}
-	a := h.call("POST", "/api/v1/events", map[string]any{"topic": lobby, "key": "http", "body": map[string]string{"text": text}})
-	if a.status != http.StatusInsufficientStorage || a.problem(t) != "storage_full" {
-		t.Errorf("POST on a full disk: %d %s", a.status, a.body)
-	}
-	for _, path := range []string{"/healthz", "/"} {
-		if a := h.call("GET", path, nil); a.status != http.StatusOK {
-			t.Errorf("GET %s on a full disk: %d", path, a.status)
-		}
-	}
-
-	// There is space again: what was refused is taken, without a restart.
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	for _, key := range refused {
-		eventually(t, "an ack when there is space", func() bool {
-			f := send(key)
-			if f.Op != "ack" && f.Code != "storage_full" && f.Code != "storage_failed" {
-				t.Fatalf("after the full disk: %s", f)
-			}
-			return f.Op == "ack"
-		})
-	}
-	bob.expectEvent(lobby, refused[len(refused)-1])
-	follows(t, h, bob.all("event", lobby), lobby, 0)
-
-	// And once more, with a crash on the full disk.
-	ballast = fill(t, disk, 0)
-	until("again", 15)
-	h.kill()
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	h = spawn(t, filepath.Join(disk, "data"), "--send-rate=0")
-	log := h.history(lobby)
-	kept := make(map[string]int64)
-	for _, f := range log {
-		if kept[f.Key] != 0 {
-			t.Errorf("%s is there twice", f.Key)
-		}
-		kept[f.Key] = f.Seq
-	}
-	for key, seq := range acked {
-		if kept[key] != seq {
-			t.Errorf("%s was acknowledged as %d and is %d after the restart", key, seq, kept[key])
-		}
-	}
-	if len(kept) != len(acked) {
-		t.Errorf("%d events are kept, %d were acknowledged", len(kept), len(acked))
-	}
-	alice, _ = enter(t, h.ws(), "alice")
-	alice.post(lobby, "after", "it goes on")
-	if code := h.stop(); code != exitOK {
-		t.Errorf("stop: %d: %s", code, h.stderr)
-	}
-}
+// A position that does not join on to the log is noticed: because an older copy
+// was put back, because events were removed, because too many follow.
 
 // copyDatabase copies the database as it lies there, with its WAL.
 func copyDatabase(t testing.TB, from, to string) {
@@ -242,5 +139,114 @@ func TestBackupAfterCrash(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(entries) != 1 || entries[0].Name() != "copy.db" {
 		t.Errorf("beside the backup: %v %v", entries, err)
+	}
+}
+
+// TestReset: a position that does not join on to the log is noticed.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--send-rate=0", "--replay-max=50")
+	alice, w := enter(t, h.ws(), "alice")
+	var first, last int64
+	for i := range 60 {
+		last = alice.post(lobby, fmt.Sprint(i), "x").Seq
+		if i == 0 {
+			first = last
+		}
+	}
+	h.call("POST", "/api/v1/events", map[string]any{"topic": "user:bob", "key": "n", "body": 1})
+	here := w.Position.Epoch
+
+	// begins checks that a reset comes first and then a page up to the newest.
+	begins := func(name string, bob *guest, topic, reason, lastKey string) {
+		t.Helper()
+		bob.expectEvent(topic, lastKey)
+		resets := bob.all("reset", topic)
+		if len(resets) != 1 || resets[0].Reason != reason {
+			t.Errorf("%s: resets %v; want one with reason %s", name, resets, reason)
+			return
+		}
+		events := bob.all("event", topic)
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		for _, f := range bob.heard {
+			if f.Op == "event" && f.Topic == topic {
+				t.Errorf("%s: an event before the reset: %s", name, f)
+			}
+			if f.Op == "reset" && f.Topic == topic {
+				break
+			}
+		}
+		if events[0].Seq <= resets[0].After {
+			t.Errorf("%s: %s and then %s", name, resets[0], events[0])
+		}
+	}
+	for _, tt := range []struct {
+		name         string
+		hello        position
+		join         []any
+		inbox, lobby string // the reasons
+	}{
+		{"a foreign epoch in the hello", position{"ELSEWHERE", first}, []any{"after", last}, "epoch", "epoch"},
+		{"a foreign epoch in the join", position{here, last}, []any{"after", last, "epoch", "ELSEWHERE"}, "", "epoch"},
+		{"beyond the end of the log", position{here, last + 1000}, []any{"after", last + 1000}, "epoch", "epoch"},
+		{"too far behind", position{here, last}, []any{"after", first}, "", "limit"},
+		{"just near enough", position{here, last}, []any{"after", last - 50}, "", ""},
+		{"a foreign hello, but the join is of this log", position{"ELSEWHERE", 1}, []any{"after", last - 5, "epoch", here}, "epoch", ""},
+	} {
+		bob, _ := enter(t, h.ws(), "bob", "position", tt.hello)
+		bob.join(lobby, tt.join...)
+		if tt.inbox != "" {
+			begins(tt.name, bob, "user:bob", tt.inbox, "n")
+		}
+		if tt.lobby != "" {
+			begins(tt.name, bob, lobby, tt.lobby, "59")
+		} else {
+			bob.expectEvent(lobby, "59")
+			bob.settled()
+			if r := bob.all("reset", lobby); len(r) != 0 {
+				t.Errorf("%s: %v", tt.name, r)
+			}
+		}
+		bob.hangUp()
+	}
+}
+
+// TestRetention: what is no longer kept is not missed in silence.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir, "--send-rate=0")
+	alice, w := enter(t, h.ws(), "alice")
+	first := alice.post(lobby, "0", "x").Seq
+	for i := range 40 {
+		alice.post(lobby, fmt.Sprint(i+1), "x")
+	}
+	h.stop()
+	// A pass of retention comes every few minutes only: not waited for here.
+	store, err := db.Open(t.Context(), db.Options{Dir: dir, Retain: []db.RetainRule{{Pattern: "room:*", Retention: chat.Retention{Count: 10}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.Prune(t.Context()); err != nil || n != 31 {
+		t.Errorf("%d events were removed: %v", n, err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir, "--send-rate=0")
+	kept := h.history(lobby)
+	if len(kept) != 10 || kept[9].Key != "40" {
+		t.Fatalf("kept: %v", kept)
+	}
+	bob, _ := enter(t, h.ws(), "bob", "position", position{w.Position.Epoch, first})
+	bob.join(lobby, "after", first)
+	bob.expectEvent(lobby, "40")
+	if r := bob.all("reset", lobby); len(r) != 1 || r[0].Reason != "retention" {
+		t.Errorf("resets: %v", r)
+	}
+	follows(t, h, bob.all("event", lobby), lobby, 0)
+	if f := bob.ask("history", "topic", lobby, "before", kept[0].Seq); len(f.Events) != 0 || f.More {
+		t.Errorf("history before what is kept: %s", f)
 	}
 }
