@@ -78,7 +78,7 @@ func TestCommands(t *testing.T) {
 		t.Fatal(h.stderr)
 	}
 	fails(exitUnreachable, "teahouse serve", "push", "--data="+data, "--user=bob", "hello")
-	fails(exitUnreachable, "no server", "push", "--url="+h.url, "--api-key="+key, "--user=bob", "hello")
+	fails(exitUnreachable, h.url, "push", "--url="+h.url, "--api-key="+key, "--user=bob", "hello")
 	if b, err := os.ReadFile(filepath.Join(data, "local.json")); err == nil {
 		t.Errorf("the local key outlived the server: %s", b)
 	}
