@@ -39,7 +39,7 @@ func twice(t *testing.T, open Open, n int, check func(t *testing.T, s chat.Store
 }
 
 func testReplay(t *testing.T, open Open) {
-	twice(t, open, 9000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
+	twice(t, open, 5000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
 		for topic, want := range byTopic {
 			same(t, "the whole topic", replay(t, s, 0, len(all), topic), want)
 			for i := 0; i < len(want); i += 211 {
@@ -72,7 +72,7 @@ func testReplay(t *testing.T, open Open) {
 }
 
 func testReplaySeveral(t *testing.T, open Open) {
-	twice(t, open, 9000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
+	twice(t, open, 5000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
 		same(t, "all topics", replay(t, s, 0, len(all)+1, "room:0", "room:1", "room:2", "room:3"), all)
 		same(t, "a topic named twice", replay(t, s, 0, len(all), "room:1", "room:1"), byTopic["room:1"])
 		var two []chat.Event
@@ -90,7 +90,7 @@ func testReplaySeveral(t *testing.T, open Open) {
 }
 
 func testBefore(t *testing.T, open Open) {
-	twice(t, open, 9000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
+	twice(t, open, 5000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
 		for topic, want := range byTopic {
 			before := func(seq int64, limit int) []chat.Event {
 				t.Helper()
@@ -123,7 +123,7 @@ func testBefore(t *testing.T, open Open) {
 }
 
 func testBacklog(t *testing.T, open Open) {
-	twice(t, open, 9000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
+	twice(t, open, 5000, func(t *testing.T, s chat.Store, byTopic map[string][]chat.Event, all []chat.Event) {
 		for topic, want := range byTopic {
 			for i := 0; i < len(want); i += 111 {
 				for _, most := range []int{0, 10, 1000} {

@@ -71,8 +71,8 @@ func (x *tailing) stop(t *testing.T) {
 
 func testTailFromStart(t *testing.T, open Open) {
 	s, reopen := open(t)
-	_, all := fill(t, s, 5000)
-	for _, from := range []int{0, 1, 2500, len(all)} {
+	_, all := fill(t, s, 3000)
+	for _, from := range []int{0, 1, 1500, len(all)} {
 		after := int64(0)
 		if from > 0 {
 			after = all[from-1].Seq
@@ -171,7 +171,7 @@ func testTailSlow(t *testing.T, open Open) {
 	var got []chat.Event
 	ctx, cancel := context.WithCancel(deadline(t))
 	defer cancel()
-	const total = 21000
+	const total = 15000
 	ended := make(chan error, 1)
 	go func() {
 		ended <- s.Tail(ctx, 0, func(batch []chat.Event) error {
