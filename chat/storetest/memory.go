@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"slices"
 	"sort"
@@ -35,9 +36,30 @@ func NewMemory(clock func() time.Time) *Memory {
 		clock = time.Now
 	}
 	return &Memory{
-		clock: clock, epoch: "memory", keys: make(map[[3]string]int), pruned: make(map[string]int64),
+		clock: clock, epoch: rand.Text()[:16], keys: make(map[[3]string]int), pruned: make(map[string]int64),
 		sessions: make(map[string]chat.Session), grown: make(chan struct{}),
 	}
+}
+
+// gaveUp returns an error if ctx has ended.
+func gaveUp(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return &chat.Error{Code: chat.CodeBusy, Message: "given up", Err: ctx.Err()}
+}
+
+// Reopen does what a restart does to a Store: whoever was online is not any more.
+func (m *Memory) Reopen() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, s := range m.sessions {
+		if s.Ended == 0 {
+			s.Ended, s.Reason = s.LastSeen, chat.CodeGoingAway
+			m.sessions[id] = s
+		}
+	}
+	return m
 }
 
 // SetFail makes every Append fail with err, until it is nil again.
@@ -64,8 +86,8 @@ func (m *Memory) Prune(topic string, upTo int64) {
 func (m *Memory) Append(ctx context.Context, events ...chat.Event) ([]chat.Event, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if ctx.Err() != nil {
-		return nil, &chat.Error{Code: chat.CodeBusy, Message: "given up", Err: ctx.Err()}
+	if err := gaveUp(ctx); err != nil {
+		return nil, err
 	}
 	if m.fail != nil {
 		return nil, m.fail
@@ -108,19 +130,28 @@ func (m *Memory) pick(want func(*chat.Event) bool) (out []chat.Event) {
 }
 
 // Replay implements chat.Store.
-func (m *Memory) Replay(_ context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
+func (m *Memory) Replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
+	if err := gaveUp(ctx); err != nil {
+		return nil, err
+	}
 	out := m.pick(func(e *chat.Event) bool { return e.Seq > after && slices.Contains(topics, e.Topic) })
 	return out[:min(len(out), max(limit, 0))], nil
 }
 
 // Before implements chat.Store.
-func (m *Memory) Before(_ context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+func (m *Memory) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+	if err := gaveUp(ctx); err != nil {
+		return nil, err
+	}
 	out := m.pick(func(e *chat.Event) bool { return e.Topic == topic && (seq <= 0 || e.Seq < seq) })
 	return out[max(0, len(out)-max(limit, 0)):], nil
 }
 
 // Backlog implements chat.Store.
-func (m *Memory) Backlog(_ context.Context, topic string, after int64, max int) (chat.Backlog, error) {
+func (m *Memory) Backlog(ctx context.Context, topic string, after int64, max int) (chat.Backlog, error) {
+	if err := gaveUp(ctx); err != nil {
+		return chat.Backlog{}, err
+	}
 	out := m.pick(func(e *chat.Event) bool { return e.Topic == topic && e.Seq > after })
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,14 +189,20 @@ func (m *Memory) Tail(ctx context.Context, after int64, deliver func([]chat.Even
 }
 
 // Head implements chat.Store.
-func (m *Memory) Head(context.Context) (chat.Position, error) {
+func (m *Memory) Head(ctx context.Context) (chat.Position, error) {
+	if err := gaveUp(ctx); err != nil {
+		return chat.Position{}, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return chat.Position{Epoch: m.epoch, Seq: int64(len(m.events))}, nil
 }
 
 // Talks implements chat.Store.
-func (m *Memory) Talks(_ context.Context, user string, after int64) ([]string, error) {
+func (m *Memory) Talks(ctx context.Context, user string, after int64) ([]string, error) {
+	if err := gaveUp(ctx); err != nil {
+		return nil, err
+	}
 	seen := make(map[string]bool)
 	for _, e := range m.pick(func(e *chat.Event) bool { return e.Seq > after && strings.HasPrefix(e.Topic, chat.TalkPrefix) }) {
 		if a, b, ok := chat.TalkMembers(e.Topic); ok && (a == user || b == user) {
@@ -181,7 +218,10 @@ func (m *Memory) Talks(_ context.Context, user string, after int64) ([]string, e
 }
 
 // SaveSessions implements chat.Store.
-func (m *Memory) SaveSessions(_ context.Context, sessions ...chat.Session) error {
+func (m *Memory) SaveSessions(ctx context.Context, sessions ...chat.Session) error {
+	if err := gaveUp(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range sessions {
@@ -194,7 +234,10 @@ func (m *Memory) SaveSessions(_ context.Context, sessions ...chat.Session) error
 }
 
 // Sessions implements chat.Store.
-func (m *Memory) Sessions(_ context.Context, q chat.SessionQuery) ([]chat.Session, error) {
+func (m *Memory) Sessions(ctx context.Context, q chat.SessionQuery) ([]chat.Session, error) {
+	if err := gaveUp(ctx); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []chat.Session
