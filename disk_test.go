@@ -67,6 +67,11 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 
+	// The log says what happened, not what was said.
+	if log := h.stderr.String(); !strings.Contains(log, "storage_full") || strings.Contains(log, text[:100]) {
+		t.Errorf("the server's log: %.2000s", log)
+	}
+
 	// There is space again: what was refused is taken, without a restart.
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)

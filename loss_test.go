@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,23 +26,37 @@ var little = []string{"--send-rate=0", "--recent-bytes=2000", "--queue-bytes=400
 // TestKilled: the server is killed under load, again and again.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	killed(t, number("ROUNDS", 50, 5))
+}
+
+// TestKilledNormal: normal durability may lose something when the power goes,
+// but nothing in a crash of the program.
+func TestKilledNormal(t *testing.T) {
+	t.Parallel()
+	killed(t, number("ROUNDS_NORMAL", 8, 2), "--durability=normal")
+}
+
+func killed(t *testing.T, rounds int, flags ...string) {
 	rng := seeded(t)
 	dir := t.TempDir()
 	p := newPlace()
-	h := spawn(t, dir, little...)
-	p.set(h.host())
+	start := func(round int) *house {
+		args := slices.Concat(flags, little)
+		if round%2 == 1 {
+			args = slices.Concat(flags, []string{"--send-rate=0"})
+		}
+		h := spawn(t, dir, args...)
+		p.set(h.host())
+		return h
+	}
+	h := start(0)
 	c := newCrowd(t, rng, 20, p)
-	for round := range number("ROUNDS", 50, 5) {
+	for round := range rounds {
 		// Some die while everybody is coming back, some in full swing.
 		c.acknowledged(rng.IntN(120))
 		h.kill()
 		p.set("")
-		flags := little
-		if round%2 == 0 {
-			flags = []string{"--send-rate=0"}
-		}
-		h = spawn(t, dir, flags...)
-		p.set(h.host())
+		h = start(round + 1)
 	}
 	c.finish(h)
 	c.leave()

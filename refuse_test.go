@@ -213,3 +213,42 @@ func TestTokenExpires(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignPage: in open mode a page of another site cannot use a visitor's
+// browser to get in.
+func TestForeignPage(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--allow-origin=https://shop.example")
+	for origin, want := range map[string]int{
+		"":                      http.StatusSwitchingProtocols,
+		h.url:                   http.StatusSwitchingProtocols,
+		"http://192.168.1.7":    http.StatusSwitchingProtocols,
+		"https://shop.example":  http.StatusSwitchingProtocols,
+		"https://evil.example":  http.StatusForbidden,
+		"https://127.0.0.1.com": http.StatusForbidden,
+	} {
+		header := http.Header{}
+		if origin != "" {
+			header.Set("Origin", origin)
+		}
+		conn, res, err := websocket.DefaultDialer.Dial(h.ws(), header)
+		if err == nil {
+			conn.Close()
+		}
+		if res == nil || res.StatusCode != want {
+			t.Errorf("a page of %q: %v %v; want %d", origin, res, err, want)
+		}
+	}
+}
+
+func TestTooManyTopics(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), "--max-topics=2")
+	alice, _ := enter(t, h.ws(), "alice")
+	alice.join("room:1")
+	alice.join("room:2")
+	alice.refused("too_many_topics", "join", "topic", "room:3")
+	alice.join("room:1", "recent", 5) // again is no other one
+	alice.ask("leave", "topic", "room:2")
+	alice.join("room:3")
+}
