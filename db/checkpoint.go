@@ -81,7 +81,7 @@ func (w *writer) checkpoint(idle bool) {
 	long := written - w.walBegan
 	switch {
 	case w.copier.busy.Load():
-	case idle && left > 0:
+	case idle && left > finishPages:
 		w.finishWAL(written, "PASSIVE")
 	case long >= walPages && (left <= finishPages || long >= 2*walPages) && time.Since(w.walTried) > 100*time.Millisecond:
 		w.finishWAL(written, "PASSIVE")

@@ -4,10 +4,12 @@
 // One goroutine owns the writing connection. Whatever queued up while it
 // committed is its next transaction (group commit), so one sync is paid for
 // by many. A commit only appends to the table of events. Its two indexes (by
-// topic, by idempotency key) are written behind in bulk, up to a watermark,
-// and the events above the watermark are held in memory whole; a read is the
-// index up to the watermark and the memory above it.
+// topic, by idempotency key) are written behind in bulk; what they lack is
+// listed in memory, so that a topic is its index and, above that, its list.
+// The newest events are in memory whole as well.
 //
+// Goroutines of an open Store: the writer (writer.go), the copier of the WAL
+// (checkpoint.go), and one that tends retention and the seal (retention.go).
 // Locks: feed.mu before tail.mu; neither is held while SQLite works.
 package db
 

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"slices"
 	"sync"
 
@@ -89,8 +90,18 @@ func poke(c chan struct{}) {
 	}
 }
 
-// Tail implements chat.Store. A second reader at the same time is refused.
+// Tail implements chat.Store. A second reader at the same time is refused. As
+// the writer waits for a slow reader, deliver must not wait for the writer: it
+// must not call what writes.
 func (s *Store) Tail(ctx context.Context, after int64, deliver func([]chat.Event) error) error {
+	err := s.follow(ctx, after, deliver)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s *Store) follow(ctx context.Context, after int64, deliver func([]chat.Event) error) error {
 	// Catch up from the file first, so that as little as can be is held in
 	// memory meanwhile; then attach, and read what came in between.
 	after, err := s.catchUp(ctx, after, 0, deliver)

@@ -220,7 +220,9 @@ func (w *writer) unsynced(f func() error) error {
 		}
 		defer w.strict() // if it fails, the next commit tries, or fails, too
 	}
-	return w.c.atomically(f)
+	err := w.c.atomically(f)
+	w.doubt(err)
+	return err
 }
 
 // strict makes each commit wait for the disk again.
@@ -290,16 +292,15 @@ func (w *writer) collect(x *topicTail, hash uint64, keyed bool, seq int64) {
 	}
 }
 
-// rest uses a quiet moment, and reports whether there is more to do later.
+// rest uses a quiet moment, and reports whether there is more to do later. A
+// few rows may wait longer: written together they cost the disk less.
 func (w *writer) rest() bool {
 	quiet := w.sinceRest < restEvents
 	w.sinceRest = 0
-	if !quiet {
+	if !quiet || w.waiting() < restRows && time.Since(w.restedAt) < restAtLast || !w.indexAll(false) {
 		return true
 	}
-	if !w.indexAll(false) {
-		return true
-	}
+	w.restedAt = time.Now()
 	w.checkpoint(true)
 	if w.sinceShrink > windowEvents/4 {
 		// What a busy time took is given back.
@@ -314,8 +315,10 @@ func (w *writer) rest() bool {
 }
 
 const (
-	restEvery  = 250 * time.Millisecond
-	restEvents = 2048 // with fewer events since the last rest the moment is quiet
+	restEvery  = time.Second
+	restEvents = 8192 // with fewer events since the last look the moment is quiet
+	restRows   = 512
+	restAtLast = time.Minute
 )
 
 // waiting is how many rows are not in an index yet.

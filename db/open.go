@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,8 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"database/sql/driver"
 
 	"github.com/gofrs/flock"
 
@@ -136,11 +135,8 @@ func (s *Store) takeLock() error {
 		return &OpenError{Reason: Locked, Path: s.path, PID: pid}
 	}
 	// The pid is a help for whoever meets the lock; the lock itself is what counts.
-	err = os.WriteFile(s.lock.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
-	if err != nil {
-		s.lock.Close()
-	}
-	return err
+	_ = os.WriteFile(s.lock.Path(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)
+	return nil
 }
 
 // checkFile refuses, before SQLite touches it, a file that is not ours, and

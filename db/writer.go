@@ -21,7 +21,8 @@ const (
 )
 
 // op is one caller's wish. Either events is set, a plain append, or do is,
-// anything else that writes. An op that fails with a *chat.Error fails alone.
+// anything else that writes. An op that fails with a *chat.Error fails alone;
+// do may be run a second time, after what it wrote was taken back.
 type op struct {
 	events []chat.Event
 	hashes []uint64 // of the events' keys, 0 without one
@@ -77,7 +78,7 @@ func (s *Store) submit(ctx context.Context, o *op) error {
 }
 
 // run submits work that is not a plain append. What it wrote is undone when
-// it returns an error.
+// it returns an error; it may be run a second time then.
 func (s *Store) run(ctx context.Context, do func(*tx) error) error {
 	return s.submit(ctx, &op{do: do})
 }
@@ -102,7 +103,8 @@ type writer struct {
 	topicRows, keyRows behind
 	keys               map[uint64]int64 // a key's hash -> Seq of its event
 	indexed            int64            // log.indexed: below it nothing waits
-	sinceRest          int              // events since the last rest
+	sinceRest          int              // events since rest looked last
+	restedAt           time.Time        // when everything was written last
 	sinceShrink        int              // events since memory was given back
 	lax                bool             // commits do not wait for the disk now
 	args               []driver.Value
@@ -263,11 +265,10 @@ func (w *writer) transact(ops []*op) error {
 	}
 	err := t.apply(ops)
 	if err == nil {
-		if _, err = w.c.exec("COMMIT"); err != nil && code(err) == sqlite3.SQLITE_IOERR_FSYNC {
-			w.unsure = true
-		}
+		_, err = w.c.exec("COMMIT")
 	}
 	if err != nil {
+		w.doubt(err)
 		w.c.exec("ROLLBACK") // SQLite may have done it already: then this fails, and rightly
 		t.undo(mark{})
 		return err
@@ -279,10 +280,10 @@ func (w *writer) transact(ops []*op) error {
 // publish shows the committed events to readers and to the Tail.
 func (w *writer) publish(t *tx) {
 	w.s.stats.commits.Add(1)
-	w.s.stats.observe(t.count)
 	if t.count == 0 {
 		return
 	}
+	w.s.stats.observe(t.count)
 	w.lastAt = t.at
 	w.s.stats.events.Add(int64(t.count))
 	f := &w.s.feed
@@ -296,6 +297,13 @@ func (w *writer) publish(t *tx) {
 	})
 	w.sinceRest += n
 	w.sinceShrink += n
+}
+
+// doubt notes when an error means that it is not known what the disk holds.
+func (w *writer) doubt(err error) {
+	if code(err) == sqlite3.SQLITE_IOERR_FSYNC {
+		w.unsure = true
+	}
 }
 
 // mend makes sure, after a sync that failed, that nothing rests on what the
