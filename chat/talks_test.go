@@ -1,0 +1,54 @@
+package chat_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"teahouse/chat"
+	"teahouse/chat/storetest"
+)
+
+// talkative is a Store in which something is said in a talk that was silent,
+// and then in the inbox, right after a reader asked which talks hold news.
+type talkative struct {
+	*storetest.Memory
+	asked atomic.Int32
+}
+
+func (s *talkative) Talks(ctx context.Context, user string, after int64) ([]string, error) {
+	talks, err := s.Memory.Talks(ctx, user, after)
+	if n := s.asked.Add(1); err == nil && n <= 3 {
+		_, err = s.Append(ctx,
+			chat.Event{Topic: chat.Talk(user, fmt.Sprintf("friend-%d", n)), Kind: "message", From: user, Body: []byte("1")},
+			chat.Event{Topic: chat.Inbox(user), Kind: "notice", Body: []byte("1")})
+	}
+	return talks, err
+}
+
+// TestTalkBeginsDuringReplay: inbox and talks are one stream also while it is
+// read from the log: an event of the inbox does not overtake an older one of a
+// talk that the read did not know of.
+func TestTalkBeginsDuringReplay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, houseOptions{
+		hub:  chat.HubOptions{RecentBytes: 1},
+		wrap: func(m *storetest.Memory) chat.Store { return &talkative{Memory: m} },
+	})
+	h.publish(chat.Inbox("bob"), 2)
+	bob, _ := h.hello("bob", `"position":{"epoch":"`+epochOf(h)+`","seq":1}`)
+	for seq := int64(2); seq <= 6; seq++ {
+		if f := bob.want("event"); f.Seq != seq {
+			t.Fatalf("got %+v, want event %d", f, seq)
+		}
+	}
+}
+
+func epochOf(h *house) string {
+	head, err := h.store.Head(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return head.Epoch
+}
