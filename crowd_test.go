@@ -299,7 +299,7 @@ func (m *member) ack(f frame, say func(any)) {
 	m.waiting = slices.Delete(m.waiting, i, i+1)
 	m.acked[n.topic+" "+n.key] = f.Seq
 	m.see(n.topic, f.Seq, m.user+" "+n.text)
-	if m.crowd.acks.Add(1)%40 == 0 {
+	if m.crowd.acks.Add(1)%15 == 0 {
 		select {
 		case m.crowd.nudge <- struct{}{}:
 		default:
