@@ -422,6 +422,9 @@ func TestSynchronous(t *testing.T) {
 // The WAL stays small under load that never ends, and becomes small again
 // after a reader has held it for long.
 func TestWALBounded(t *testing.T) {
+	if slow {
+		t.Skip("150 MB are written, and nothing races in it: TestStore does that")
+	}
 	t.Parallel()
 	s := openIn(t, t.TempDir())
 	fill := func(megabytes int) {
