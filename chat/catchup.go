@@ -1,8 +1,10 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -232,9 +234,7 @@ func (c *Client) checkPosition(s *subscription) error {
 		}
 	}
 	covers := h.round.covers.Load()
-	newest, err := h.readLog(func(ctx context.Context) ([]Event, error) {
-		return h.store.Before(ctx, t.name, 0, h.opts.Page)
-	})
+	newest, err := h.readLog(func(ctx context.Context) ([]Event, error) { return h.newest(ctx, t) })
 	if err != nil {
 		return err
 	}
@@ -258,6 +258,32 @@ func (h *Hub) names(ctx context.Context, t *topic, after int64) ([]string, error
 	}
 	talks, err := h.store.Talks(ctx, strings.TrimPrefix(t.name, InboxPrefix), after)
 	return append(names, talks...), err
+}
+
+// newest returns the newest page of what a topic's followers get.
+func (h *Hub) newest(ctx context.Context, t *topic) ([]Event, error) {
+	page, err := h.store.Before(ctx, t.name, 0, h.opts.Page)
+	if err != nil || !t.isInbox() {
+		return page, err
+	}
+	after := int64(0) // older talks have no place in a full page
+	if len(page) == h.opts.Page {
+		after = page[0].Seq
+	}
+	names, err := h.names(ctx, t, after)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names[1:] {
+		talk, err := h.store.Before(ctx, name, 0, h.opts.Page)
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, talk...)
+		slices.SortFunc(page, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
+		page = page[max(0, len(page)-h.opts.Page):]
+	}
+	return page, nil
 }
 
 // backlog says what a follower of the topic has before it.

@@ -28,7 +28,7 @@ const recordRetry = 5 * time.Second
 
 // recordBatch is how many sessions go into one transaction; more would make
 // chat lines wait behind it.
-const recordBatch = 256
+const recordBatch = 200
 
 func newRecorder(h *Hub) *recorder {
 	return &recorder{hub: h, todo: make(map[*Client]bool), wake: make(chan struct{}, 1)}

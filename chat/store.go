@@ -38,7 +38,8 @@ type Store interface {
 	// returns an error (it returns that). Every event reaches deliver exactly
 	// once, and only when it is durable. The batch may be kept: nobody
 	// changes it. A slow deliver slows appends rather than losing anything.
-	// The hub is its only reader.
+	// It must not append by itself: that would wait for its own end. The hub
+	// is its only reader.
 	Tail(ctx context.Context, after int64, deliver func([]Event) error) error
 
 	// Head returns the newest Position: every event up to Seq is durable.

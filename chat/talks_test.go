@@ -52,3 +52,30 @@ func epochOf(h *house) string {
 	}
 	return head.Epoch
 }
+
+// TestResetOfInboxAndTalks: the newest page after a reset is that of the inbox
+// and the talks together, however the two are mixed.
+func TestResetOfInboxAndTalks(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, houseOptions{hub: chat.HubOptions{RecentBytes: 1, ReplayMax: 50, Page: 20}})
+	h.publish(chat.Inbox("bob"), 2)
+	for i := range 30 {
+		h.publish(chat.Talk("bob", fmt.Sprint("friend-", i%3)), 3)
+	}
+	h.publish(chat.Inbox("bob"), 1) // 93 events in all
+	for _, position := range []string{
+		fmt.Sprintf(`"position":{"epoch":%q,"seq":1}`, epochOf(h)), // the limit
+		`"position":{"epoch":"ELSEWHERE","seq":80}`,
+	} {
+		bob, _ := h.hello("bob", position)
+		if f := bob.want("reset"); f.Topic != chat.Inbox("bob") || f.After != 73 {
+			t.Errorf("%s: %+v", position, f)
+		}
+		for seq := int64(74); seq <= 93; seq++ {
+			if f := bob.want("event"); f.Seq != seq {
+				t.Fatalf("%s: got %+v, want event %d", position, f, seq)
+			}
+		}
+		bob.quiet()
+	}
+}
