@@ -202,33 +202,38 @@ func TestStartFailsInChinese(t *testing.T) {
 	patch(t, filepath.Join(newer, "teahouse.db"), headSchema, binary.BigEndian.AppendUint32(nil, 9999))
 	patch(t, filepath.Join(foreign, "teahouse.db"), headOwner, binary.BigEndian.AppendUint32(nil, 1))
 	h := spawn(t, locked)
+	always := func(args ...string) func(testing.TB) []string {
+		return func(testing.TB) []string { return args }
+	}
 	for _, tt := range []struct {
 		name string
-		args []string
+		args func(t testing.TB) []string
 		code int
 	}{
-		{"busy port", []string{"--addr=" + busy.Addr().String()}, exitPortBusy},
-		{"missing folder", []string{"--data=/proc/nowhere"}, exitNotWritable},
-		{"locked", []string{"--data=" + h.data}, exitLocked},
-		{"damaged", []string{"--data=" + notADatabase}, exitDamaged},
-		{"foreign", []string{"--data=" + foreign}, exitDamaged},
-		{"newer", []string{"--data=" + newer}, exitNewerSchema},
-		{"full disk", []string{"--data=" + tmpfs(t, "size=16k")}, exitDiskFull},
-		{"bad address", []string{"--addr=192.0.2.1:8040"}, exitUsage},
+		{"busy port", always("--addr=" + busy.Addr().String()), exitPortBusy},
+		{"missing folder", always("--data=/proc/nowhere"), exitNotWritable},
+		{"locked", always("--data=" + h.data), exitLocked},
+		{"damaged", always("--data=" + notADatabase), exitDamaged},
+		{"foreign", always("--data=" + foreign), exitDamaged},
+		{"newer", always("--data=" + newer), exitNewerSchema},
+		{"full disk", func(t testing.TB) []string { return []string{"--data=" + tmpfs(t, "size=16k")} }, exitDiskFull},
+		{"bad address", always("--addr=192.0.2.1:8040"), exitUsage},
 	} {
-		cmd := child(serveArgs(t.TempDir(), tt.args), "LANG=zh_CN.UTF-8")
-		var out, errs bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &errs
-		_ = cmd.Run()
-		if got := cmd.ProcessState.ExitCode(); got != tt.code || out.Len() > 0 {
-			t.Errorf("%s: exit code %d, want %d; stdout %q", tt.name, got, tt.code, &out)
-		}
-		oneSentence(t, errs.String())
-		han := strings.ContainsFunc(errs.String(), func(r rune) bool { return unicode.Is(unicode.Han, r) })
-		if !han || !strings.Contains(errs.String(), ";") && !strings.Contains(errs.String(), "；") {
-			t.Errorf("%s: not in Chinese, or without what to do: %q", tt.name, &errs)
-		}
-		t.Log(strings.TrimSpace(errs.String()))
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := child(serveArgs(t.TempDir(), tt.args(t)), "LANG=zh_CN.UTF-8")
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			_ = cmd.Run()
+			if got := cmd.ProcessState.ExitCode(); got != tt.code || out.Len() > 0 {
+				t.Errorf("exit code %d, want %d; stdout %q", got, tt.code, &out)
+			}
+			oneSentence(t, errs.String())
+			han := strings.ContainsFunc(errs.String(), func(r rune) bool { return unicode.Is(unicode.Han, r) })
+			if !han || !strings.ContainsAny(errs.String(), ";；") {
+				t.Errorf("not in Chinese, or without what to do: %q", &errs)
+			}
+			t.Log(strings.TrimSpace(errs.String()))
+		})
 	}
 }
 
