@@ -84,11 +84,10 @@ type start struct {
 
 // follow subscribes the client to a topic, after what it followed of it before
 // has ended. When it returns, joined has been queued (with head and online
-// filled in) and the replay comes after it. It reports false if the client is
-// gone.
-func (c *Client) follow(name string, at start, joined *Reply) (dirty []*Client, ok bool) {
+// filled in) and the replay comes after it.
+func (c *Client) follow(name string, at start, joined *Reply) {
 	if old := c.sub(name); old != nil {
-		dirty = c.unfollow(old)
+		c.unfollow(old)
 	}
 	for {
 		t := c.hub.topicFor(name)
@@ -97,25 +96,26 @@ func (c *Client) follow(name string, at start, joined *Reply) (dirty []*Client, 
 		c.mu.Lock()
 		if c.gone || c.subLocked(name) != nil {
 			c.mu.Unlock()
-			return dirty, false
+			return
 		}
 		c.subs = append(c.subs, s)
 		if strings.HasPrefix(name, TalkPrefix) {
 			c.talks.Add(1)
 		}
 		c.mu.Unlock()
-		told, ok := t.attach(c.hub, s, at.live, joined)
+		flush, ok := t.attach(c.hub, s, at.live, joined)
 		if ok {
-			return append(dirty, told...), true
+			c.hub.flushNow(c, flush)
+			return
 		}
 		c.drop(s)
 	}
 }
 
 // unfollow ends a subscription.
-func (c *Client) unfollow(s *subscription) (dirty []*Client) {
+func (c *Client) unfollow(s *subscription) {
 	c.drop(s) // first: from now on a talk comes by the inbox again
-	return s.topic.detach(c.hub, s)
+	s.topic.detach(c.hub, s)
 }
 
 func (c *Client) drop(s *subscription) {

@@ -71,8 +71,7 @@ func (c *Client) doJoin(cmd *Command) error {
 			return Errorf(CodeTooMany, "one connection may follow %d topics; leave one first", c.hub.opts.Limits.Topics)
 		}
 	}
-	dirty, _ := c.follow(cmd.Topic, at, &Reply{Op: ReplyJoined, ID: cmd.ID, Topic: cmd.Topic})
-	c.hub.flushAll(dirty)
+	c.follow(cmd.Topic, at, &Reply{Op: ReplyJoined, ID: cmd.ID, Topic: cmd.Topic})
 	return nil
 }
 
@@ -105,7 +104,7 @@ func (c *Client) doLeave(cmd *Command) error {
 		return Errorf(CodeForbidden, "the own inbox cannot be left")
 	}
 	if s != nil {
-		c.hub.flushAll(c.unfollow(s))
+		c.unfollow(s)
 	}
 	c.reply(&Reply{Op: ReplyLeft, ID: cmd.ID, Topic: cmd.Topic})
 	return nil
@@ -196,7 +195,7 @@ func (c *Client) doSignal(cmd *Command) error {
 	}
 	s.topic.mu.Lock()
 	dirty := s.topic.tell(&Reply{Op: ReplySignal, Topic: cmd.Topic, From: c.user, Body: cmd.Body},
-		func(x *Client) bool { return x != c })
+		func(x *Client) bool { return x != c }, (*outbox).pushDroppable)
 	s.topic.mu.Unlock()
 	c.hub.stats.signals.Add(1)
 	c.hub.flushAll(dirty)

@@ -71,8 +71,7 @@ func (c *Client) doHello(cmd *Command) error {
 		PingMS:   (h.opts.PingEvery + time.Second).Milliseconds(), Limits: &limits,
 	})
 	c.hello.Store(true)
-	dirty, _ := c.follow(Inbox(c.user), inbox, nil)
-	h.flushAll(dirty)
+	c.follow(Inbox(c.user), inbox, nil)
 	return nil
 }
 
@@ -120,10 +119,8 @@ func (c *Client) leave() {
 		h.rec.note(c, true)
 	}
 	h.mu.Unlock()
-	var dirty []*Client
 	for _, s := range subs {
-		dirty = append(dirty, s.topic.detach(h, s)...)
+		s.topic.detach(h, s)
 	}
-	h.flushAll(dirty)
 	h.open.Done()
 }

@@ -90,6 +90,7 @@ type Hub struct {
 	wheel   *wheel
 	replays chan struct{} // a slot for each log read that may run at once
 	rec     *recorder
+	later   *laterQueue
 
 	// The hub's own goroutine and no other uses these.
 	recent recentQueue
@@ -152,6 +153,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 	h.now.Store(h.since.Unix())
 	h.wheel = newWheel(h.now.Load())
 	h.rec = newRecorder(h)
+	h.later = &laterQueue{wake: make(chan struct{}, 1)}
 	h.round.init()
 	return h
 }
@@ -174,6 +176,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.tick(ctx) })
 	wg.Go(func() { h.rec.run(ctx) })
+	wg.Go(func() { h.flushLater(ctx) })
 	h.ready.Store(true)
 	close(h.started)
 	err = h.store.Tail(ctx, head.Seq, func(batch []Event) error {

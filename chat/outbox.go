@@ -25,6 +25,7 @@ type outbox struct {
 	bytes   int
 	writing bool // somebody writes, or drain runs
 	dirty   bool // on somebody's list for flushing
+	late    bool // on the list for flushing later
 	broken  bool
 	last    bool          // half-close the socket when all is written
 	roomy   chan struct{} // closed when there is room again; nil while nobody waits
@@ -79,6 +80,21 @@ func (o *outbox) pushDroppable(frame []byte) (flush bool) {
 	return o.put(frame)
 }
 
+// pushLate is pushDroppable for a frame that may wait for the next flush. It
+// reports whether the caller has to see to one.
+func (o *outbox) pushLate(frame []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bytes > o.limit/2 || o.broken || o.last || len(frame) == 0 {
+		return false
+	}
+	o.chunks = append(o.chunks, frame)
+	o.bytes += len(frame)
+	first := !o.late
+	o.late = true
+	return first
+}
+
 func (o *outbox) put(frame []byte) (flush bool) {
 	if o.broken || o.last || len(frame) == 0 {
 		return false
@@ -109,7 +125,7 @@ func (o *outbox) finish(frame []byte, answer time.Duration) bool {
 // flush writes what is queued as far as the socket takes it at once.
 func (o *outbox) flush(w *writer) {
 	o.mu.Lock()
-	o.dirty = false
+	o.dirty, o.late = false, false
 	if o.writing || o.broken || len(o.chunks) == 0 {
 		o.mu.Unlock()
 		return

@@ -73,16 +73,16 @@ type subscription struct {
 
 // attach adds the subscription and queues joined, if there is one, before
 // anything of the topic can be queued. It reports false if the topic is dead.
-// A presence change is announced to the others; who has something queued by it
-// is returned for flushing.
-func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (dirty []*Client, ok bool) {
+// A presence change is announced to the others. flush says that the client has
+// something to write.
+func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (flush, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dead {
-		return nil, false
+		return false, false
 	}
 	if s.removed { // the client went away meanwhile
-		return nil, true
+		return false, true
 	}
 	s.index = len(t.subs)
 	t.subs = append(t.subs, s)
@@ -90,7 +90,7 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (dirty
 	if t.users != nil {
 		t.users[s.client.user]++
 		if t.users[s.client.user] == 1 {
-			dirty = t.announce(h, s.client.user, true)
+			t.announce(h, s.client.user, true)
 		}
 	}
 	// All that the hub's round covers is durable. A live follower begins
@@ -103,26 +103,24 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (dirty
 	}
 	if joined != nil {
 		joined.Head, joined.Count, joined.After = head, len(t.users), s.cursor.Load()
-		if s.client.out.push(s.client.dialect.replyFrame(joined)) {
-			dirty = append(dirty, s.client)
-		}
+		flush = s.client.out.push(s.client.dialect.replyFrame(joined))
 	}
 	if !live {
 		s.client.catchUp(s)
 	}
-	return dirty, true
+	return flush, true
 }
 
 // detach removes the subscription; doing it twice is harmless.
-func (t *topic) detach(h *Hub, s *subscription) (dirty []*Client) {
+func (t *topic) detach(h *Hub, s *subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.removed {
-		return nil
+		return
 	}
 	s.removed, s.live = true, false
 	if s.index < 0 {
-		return nil
+		return
 	}
 	last := len(t.subs) - 1
 	t.subs[s.index] = t.subs[last]
@@ -136,27 +134,27 @@ func (t *topic) detach(h *Hub, s *subscription) (dirty []*Client) {
 		t.users[s.client.user]--
 		if t.users[s.client.user] == 0 {
 			delete(t.users, s.client.user)
-			dirty = t.announce(h, s.client.user, false)
+			t.announce(h, s.client.user, false)
 		}
 	}
 	t.usedAt = h.now.Load()
-	return dirty
 }
 
 // announce tells the others that a user's first device came or its last one
 // went. In a very full topic nobody is told: the answer would be quadratic;
-// "presence" still answers. The caller holds t.mu.
-func (t *topic) announce(h *Hub, user string, online bool) []*Client {
+// "presence" still answers. It is written a little later: when a crowd comes
+// or goes, each of the others gets it in few writes. The caller holds t.mu.
+func (t *topic) announce(h *Hub, user string, online bool) {
 	if len(t.users) > h.opts.PresenceMax {
-		return nil
+		return
 	}
-	return t.tell(&Reply{Op: ReplyOnline, Topic: t.name, User: user, Online: online},
-		func(c *Client) bool { return c.user != user })
+	h.later.add(t.tell(&Reply{Op: ReplyOnline, Topic: t.name, User: user, Online: online},
+		func(c *Client) bool { return c.user != user }, (*outbox).pushLate))
 }
 
 // tell queues a reply that is not an event to the subscribers that want it;
 // who lags does not get it. It returns those to flush. The caller holds t.mu.
-func (t *topic) tell(r *Reply, want func(*Client) bool) (dirty []*Client) {
+func (t *topic) tell(r *Reply, want func(*Client) bool, push func(*outbox, []byte) bool) (dirty []*Client) {
 	var frames [][]byte
 	for _, s := range t.subs {
 		c := s.client
@@ -169,7 +167,7 @@ func (t *topic) tell(r *Reply, want func(*Client) bool) (dirty []*Client) {
 		if frames[c.dialect.number] == nil {
 			frames[c.dialect.number] = c.dialect.replyFrame(r)
 		}
-		if f := frames[c.dialect.number]; len(f) > 0 && c.out.pushDroppable(f) {
+		if f := frames[c.dialect.number]; len(f) > 0 && push(&c.out, f) {
 			dirty = append(dirty, c)
 		}
 	}
