@@ -17,6 +17,7 @@ type Client struct {
 	hub     *Hub
 	dialect *dialect
 	conn    *websocket.Conn // reads only: all writes go through out
+	gate    *gate
 	out     outbox
 	auth    Authenticator
 	addr    string

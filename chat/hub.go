@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,7 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	var crowd crowd
 	for {
 		select {
 		case <-ctx.Done():
@@ -204,12 +206,48 @@ func (h *Hub) tick(ctx context.Context) {
 			now := h.since.Unix() + int64(time.Since(h.since)/time.Second)
 			h.now.Store(now)
 			h.wheel.advance(now, h.check)
+			h.mu.RLock()
+			open := len(h.conns)
+			h.mu.RUnlock()
+			if crowd.settled(open) {
+				// The first collection halves the stacks that connecting
+				// needed, the second halves them again.
+				runtime.GC()
+				debug.FreeOSMemory()
+			}
 			if now%60 == 0 {
 				h.dropIdleTopics(now)
 			}
 		}
 	}
 }
+
+// crowd notices when many have come or gone and it is quiet again: then the
+// memory that this took is given back at once. It matters on small machines,
+// where most connections do nothing most of the time.
+type crowd struct{ last, collected, quiet int }
+
+const (
+	crowdSize  = 500 // connections more or less than at the last time
+	crowdQuiet = 2   // seconds without a large change
+)
+
+// settled is called once a second with the number of connections.
+func (c *crowd) settled(open int) bool {
+	if abs(open-c.last) > crowdSize/50 {
+		c.quiet = 0
+	} else {
+		c.quiet++
+	}
+	c.last = open
+	if c.quiet < crowdQuiet || abs(open-c.collected) < crowdSize {
+		return false
+	}
+	c.collected = open
+	return true
+}
+
+func abs(n int) int { return max(n, -n) }
 
 // Started is closed when Run serves clients. It stays open if Run fails.
 func (h *Hub) Started() <-chan struct{} { return h.started }

@@ -32,7 +32,11 @@ func (c *Client) read() {
 	c.conn.SetPongHandler(func(string) error { c.seen.Store(c.hub.now.Load()); return nil })
 	c.conn.SetCloseHandler(func(int, string) error { return nil })
 	for {
-		if err := c.readOne(); err != nil {
+		err := c.gate.await()
+		if err == nil {
+			err = c.readOne()
+		}
+		if err != nil {
 			c.ended(err)
 			return
 		}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -22,9 +24,10 @@ type ServerOptions struct {
 	ClientAddr   func(r *http.Request) string // nil: the peer's address
 }
 
-// readBuffer is what a connection keeps for reading, in bytes: a chat line
-// fits, and idle connections cost little.
-const readBuffer = 1024
+// readBuffer is what a connection keeps for reading, in bytes. What arrives is
+// read with a lent buffer (gate.await), so it may be as small as the library
+// accepts.
+const readBuffer = 512
 
 // Handler returns the handler that upgrades requests to connections of the
 // dialect (RFC 6455). It returns after the upgrade, so that the HTTP server's
@@ -42,7 +45,6 @@ func (h *Hub) Handler(o ServerOptions) http.Handler {
 	d := h.dialectFor(o.Dialect)
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
-		ReadBufferSize:   readBuffer,
 		WriteBufferPool:  &sync.Pool{}, // it writes nothing after the handshake
 		CheckOrigin:      o.CheckOrigin,
 		Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
@@ -82,9 +84,10 @@ func (h *Hub) serve(conn *websocket.Conn, g *gate, c *Client) {
 	g.shut.Store(true)
 	now := time.Now()
 	c.hub, c.conn, c.opened = h, conn, now.UnixMilli()
-	c.out = outbox{conn: g.Conn, raw: tryConn(g.Conn), limit: h.opts.QueueBytes, stall: h.opts.StallMax, owner: c}
+	c.out = outbox{conn: g.Conn, raw: g.raw, limit: h.opts.QueueBytes, stall: h.opts.StallMax, owner: c}
 	c.seen.Store(h.now.Load())
 	g.beforeRead = c.sendPending
+	c.gate = g
 	h.mu.Lock()
 	if h.commands.closed() {
 		h.mu.Unlock()
@@ -117,28 +120,34 @@ func (w *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w.gate = &gate{Conn: conn}
-	return w.gate, rw, nil
+	w.gate = &gate{Conn: conn, raw: tryConn(conn)}
+	w.gate.try = w.gate.readAhead
+	// A client need not wait for our answer before it says hello.
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	w.gate.ahead = append([]byte(nil), early...)
+	w.gate.br = bufio.NewReaderSize(w.gate, readBuffer)
+	return w.gate, bufio.NewReadWriter(w.gate.br, rw.Writer), nil
 }
 
-// gate swallows what the WebSocket library would write by itself after the
-// handshake (closes for protocol errors): it does not know of the outbox and
-// could cut another frame in two.
+// gate stands between the WebSocket library and the connection. It swallows
+// what the library would write by itself after the handshake (closes for
+// protocol errors): that does not know of the outbox and could cut another
+// frame in two. And it waits for what comes in a way that costs an idle
+// connection little.
 type gate struct {
 	net.Conn
+	raw  syscall.RawConn // nil where nothing can be tried without blocking
 	shut atomic.Bool
+	br   *bufio.Reader // the library's
+	try  func(fd uintptr) bool
+
+	ahead []byte  // read already, and not asked for yet
+	lent  *[]byte // of which ahead is a part
+	err   error   // what reading ahead met
+
 	// beforeRead is called before a read that may have to wait: all that came
 	// with the last one has been decoded.
 	beforeRead func() error
-}
-
-func (g *gate) Read(p []byte) (int, error) {
-	if g.beforeRead != nil {
-		if err := g.beforeRead(); err != nil {
-			return 0, err
-		}
-	}
-	return g.Conn.Read(p)
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -146,6 +155,69 @@ func (g *gate) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return g.Conn.Write(p)
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	if len(g.ahead) == 0 {
+		if g.beforeRead != nil {
+			if err := g.beforeRead(); err != nil {
+				return 0, err
+			}
+		}
+		return g.Conn.Read(p)
+	}
+	n := copy(p, g.ahead)
+	if g.ahead = g.ahead[n:]; len(g.ahead) == 0 {
+		g.ahead = nil
+		if g.lent != nil {
+			readBuffers.Put(g.lent)
+			g.lent = nil
+		}
+	}
+	return n, nil
+}
+
+// readBuffers lends what a socket's bytes are read into once they are there.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, 4096); return &b }}
+
+// await waits until there is something to read. The wait is not deep in the
+// library but here, with no buffer: the stack of a goroutine that waits is
+// most of what an idle connection costs, and the collector halves it only
+// while little of it is in use.
+func (g *gate) await() error {
+	if g.raw == nil || len(g.ahead) > 0 || g.br.Buffered() > 0 {
+		return nil
+	}
+	if err := g.beforeRead(); err != nil {
+		return err
+	}
+	g.err = nil
+	if err := g.raw.Read(g.try); err != nil {
+		return err
+	}
+	return g.err
+}
+
+// readAhead reads what is there; false is to wait for more.
+func (g *gate) readAhead(fd uintptr) bool {
+	b := readBuffers.Get().(*[]byte)
+	n, err := readOnce(fd, *b)
+	for err == syscall.EINTR {
+		n, err = readOnce(fd, *b)
+	}
+	if n > 0 {
+		g.lent, g.ahead = b, (*b)[:n]
+		return true
+	}
+	readBuffers.Put(b)
+	switch {
+	case err == syscall.EAGAIN:
+		return false
+	case err == nil:
+		err = io.EOF
+	}
+	g.err = err
+	return true
 }
 
 // LocalOrigins returns a CheckOrigin for servers where clients name

@@ -18,3 +18,13 @@ func writeOnce(fd uintptr, b []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// readOnce reads what is there, without waiting.
+func readOnce(fd uintptr, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		syscall.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
