@@ -229,7 +229,7 @@ type crowd struct{ last, collected, quiet int }
 
 const (
 	crowdSize  = 500 // connections more or less than at the last time
-	crowdQuiet = 2   // seconds without a large change
+	crowdQuiet = 1   // seconds without a large change
 )
 
 // settled is called once a second with the number of connections.

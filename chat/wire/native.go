@@ -150,13 +150,26 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 		b.op("welcome", r.ID)
 		b.str("user", r.User)
 		b.str("session", r.Session)
-		b.any("position", r.Position)
+		b.name("position")
+		b.b = append(b.b, `{"epoch":`...)
+		b.b = appendString(b.b, r.Position.Epoch)
+		b.num("seq", r.Position.Seq)
+		b.b = append(b.b, '}')
 		b.num("ping_ms", r.PingMS)
 		if l := r.Limits; l != nil {
-			b.any("limits", map[string]any{
-				"frame": l.Frame, "body": l.Body, "user": l.User, "topic": l.Topic, "key": l.Key, "kind": l.Kind,
-				"send_rate": l.SendRate, "send_burst": l.SendBurst, "topics": l.Topics,
-			})
+			b.name("limits")
+			b.b = append(b.b, `{"frame":`...)
+			b.b = strconv.AppendInt(b.b, int64(l.Frame), 10)
+			b.num("body", int64(l.Body))
+			b.num("user", int64(l.User))
+			b.num("topic", int64(l.Topic))
+			b.num("key", int64(l.Key))
+			b.num("kind", int64(l.Kind))
+			b.name("send_rate")
+			b.b = strconv.AppendFloat(b.b, l.SendRate, 'f', -1, 64)
+			b.num("send_burst", int64(l.SendBurst))
+			b.num("topics", int64(l.Topics))
+			b.b = append(b.b, '}')
 		}
 	case chat.ReplyJoined:
 		b.op("joined", r.ID)
