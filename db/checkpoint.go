@@ -98,7 +98,7 @@ func (w *writer) finishWAL(written int64, mode string) {
 	if err == nil && left > 0 && frames > walTooLong {
 		// A reader holds it. Ours are short: wait for them, and let them not
 		// come in again meanwhile; but not for a long one, such as a backup.
-		frames, left, err = w.patiently(50*time.Millisecond, "RESTART")
+		_, left, err = w.patiently(50*time.Millisecond, "RESTART")
 	}
 	if err != nil {
 		w.s.log.Warn("the WAL could not be copied back", "err", err)
