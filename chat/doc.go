@@ -57,6 +57,7 @@
 //	Hub.Run          the hub's own: Store.Tail calls dispatch in it; it never waits for a client
 //	round's flushers one less than processors, help to write at the end of a round
 //	Hub.tick         the coarse clock, and the timer wheel that pings and gives up connections
+//	Hub.flushLater   writes who came and who went, 50 ms later, many at once
 //	recorder.run     writes sessions to the store, many at once, a little later
 //	Client.read      one for each connection, parked while it is idle
 //	Client.runCatchUp  one for a client while one of its subscriptions is behind
