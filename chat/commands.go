@@ -162,9 +162,14 @@ func (h *Hub) Online(topic string, limit int) (users []string, more bool) {
 	users = []string{}
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	a, b, _ := TalkMembers(topic)
-	for _, u := range slices.Compact([]string{a, b, strings.TrimPrefix(topic, InboxPrefix)}) {
-		if len(h.byUser[u]) > 0 && !strings.HasPrefix(topic, RoomPrefix) {
+	var members []string
+	if a, b, ok := TalkMembers(topic); ok {
+		members = slices.Compact([]string{a, b})
+	} else if u, ok := strings.CutPrefix(topic, InboxPrefix); ok {
+		members = []string{u}
+	}
+	for _, u := range members {
+		if len(h.byUser[u]) > 0 {
 			users = append(users, u)
 		}
 	}

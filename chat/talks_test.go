@@ -79,3 +79,17 @@ func TestResetOfInboxAndTalks(t *testing.T) {
 		bob.quiet()
 	}
 }
+
+// TestPresenceOfATalkIsItsMembers: somebody whose name looks like the talk's
+// topic is not in it.
+func TestPresenceOfATalkIsItsMembers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, houseOptions{})
+	talk := chat.Talk("alice", "bob")
+	h.hello(talk, "")
+	alice, _ := h.hello("alice", "")
+	alice.say(`{"op":"presence","id":4,"topic":%q}`, talk)
+	if f := alice.want("presence"); fmt.Sprint(f.Users) != "[alice]" {
+		t.Fatalf("got %+v", f)
+	}
+}
