@@ -75,17 +75,7 @@ func runRedis(ctx context.Context, clients, streams int, span time.Duration) (sa
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	var all []time.Duration
-	for _, l := range lat {
-		all = append(all, l...)
-	}
-	return sample{
-		"persecond": float64(len(all)) / span.Seconds(),
-		"p50":       ms(percentile(all, 50)),
-		"p99":       ms(percentile(all, 99)),
-		"cpu":       cpu.Seconds() / float64(max(len(all), 1)) * 1e6,
-		"others":    others,
-	}, nil
+	return commitSample(lat, span, cpu, others), nil
 }
 
 func xadd(ctx context.Context, c net.Conn, stream int, from, to time.Time) ([]time.Duration, error) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 )
 
 // sample is what one round of one scenario measured.
@@ -61,4 +62,17 @@ func (b book) get(scenario, side, metric string) (v float64, ok bool) {
 		return median(calm), true
 	}
 	return median(all), len(all) > 0
+}
+
+// commitSample sums up what writers, each with one commit in flight, saw in
+// span: lat has the time of each commit, by writer.
+func commitSample(lat [][]time.Duration, span, cpu time.Duration, others float64) sample {
+	all := slices.Concat(lat...)
+	return sample{
+		"persecond": float64(len(all)) / span.Seconds(),
+		"p50":       ms(percentile(all, 50)),
+		"p99":       ms(percentile(all, 99)),
+		"cpu":       cpu.Seconds() / float64(max(len(all), 1)) * 1e6,
+		"others":    others,
+	}
 }

@@ -111,17 +111,7 @@ func hammer(ctx context.Context, store appender, writers, topics int, span time.
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	var all []time.Duration
-	for _, l := range lat {
-		all = append(all, l...)
-	}
-	return sample{
-		"persecond": float64(len(all)) / span.Seconds(),
-		"p50":       ms(percentile(all, 50)),
-		"p99":       ms(percentile(all, 99)),
-		"cpu":       cpu.Seconds() / float64(max(len(all), 1)) * 1e6,
-		"others":    others,
-	}, nil
+	return commitSample(lat, span, cpu, others), nil
 }
 
 // runStore measures the bare store once, on a fresh folder.

@@ -51,7 +51,7 @@ func (c *Client) doJoin(cmd *Command) error {
 	at := start{live: true}
 	switch {
 	case cmd.After != nil:
-		at = c.begin(*cmd.After, cmd.Epoch, cmd.Topic)
+		at = c.begin(*cmd.After, cmd.Epoch)
 	case cmd.Recent > 0:
 		events, err := c.hub.readLog(func(ctx context.Context) ([]Event, error) {
 			return c.hub.store.Before(ctx, cmd.Topic, 0, min(cmd.Recent, 500))
@@ -77,7 +77,7 @@ func (c *Client) doJoin(cmd *Command) error {
 
 // begin turns a client's position in a topic into a start. Positions of
 // another log, and those beyond the end of this one, are reset.
-func (c *Client) begin(after int64, epoch, topic string) start {
+func (c *Client) begin(after int64, epoch string) start {
 	s := start{after: max(after, 0)}
 	if after <= 0 {
 		return s // from the beginning on: that is in every log

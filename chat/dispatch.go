@@ -50,10 +50,11 @@ func (h *Hub) tellTopic(t *topic, g *stream) {
 	t.joined = nil
 	base := len(t.recent)
 	for i := range events {
-		e := recentEvent{event: events[i], bytes: 256 + 2*len(events[i].Body) + len(events[i].Topic)}
+		e := recentEvent{event: events[i]}
 		e.event.Origin = 0
 		t.recent = append(t.recent, e)
-		h.recent.add(t, events[i].Seq, e.bytes)
+		// The body, a frame with it, and what stands around them.
+		h.recent.add(t, e.event.Seq, 256+2*len(e.event.Body)+len(e.event.Topic))
 		h.round.online[g.index[i]] += len(t.subs)
 	}
 	entries := t.recent[base:]

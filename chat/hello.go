@@ -59,7 +59,7 @@ func (c *Client) doHello(cmd *Command) error {
 	inbox := start{after: head, live: true}
 	if p := cmd.Position; p != nil {
 		c.foreign = p.Epoch != "" && p.Epoch != h.epoch
-		inbox = c.begin(p.Seq, p.Epoch, Inbox(c.user))
+		inbox = c.begin(p.Seq, p.Epoch)
 	}
 	if !h.enter(c) {
 		return &fatalError{goingAway(0)}

@@ -45,11 +45,7 @@ func (o *outbox) push(frame []byte) bool {
 func (o *outbox) queue(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.broken || o.last || len(frame) == 0 {
-		return
-	}
-	o.chunks = append(o.chunks, frame)
-	o.bytes += len(frame)
+	o.add(frame)
 }
 
 // claim reports whether there is something to flush and nobody is at it.
@@ -85,26 +81,31 @@ func (o *outbox) pushDroppable(frame []byte) (flush bool) {
 func (o *outbox) pushLate(frame []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bytes > o.limit/2 || o.broken || o.last || len(frame) == 0 {
+	if o.bytes > o.limit/2 || !o.add(frame) || o.late {
 		return false
 	}
-	o.chunks = append(o.chunks, frame)
-	o.bytes += len(frame)
-	first := !o.late
 	o.late = true
-	return first
+	return true
 }
 
+// put queues a frame and reports whether the caller has to flush: nobody
+// writes or is going to. The caller holds mu.
 func (o *outbox) put(frame []byte) (flush bool) {
+	if !o.add(frame) || o.writing || o.dirty {
+		return false
+	}
+	o.dirty = true
+	return true
+}
+
+// add queues a frame. It reports false if there is nothing to queue, or nobody
+// to write it to any more. The caller holds mu.
+func (o *outbox) add(frame []byte) bool {
 	if o.broken || o.last || len(frame) == 0 {
 		return false
 	}
 	o.chunks = append(o.chunks, frame)
 	o.bytes += len(frame)
-	if o.writing || o.dirty {
-		return false
-	}
-	o.dirty = true
 	return true
 }
 

@@ -45,7 +45,7 @@ func (c *Client) read() {
 
 // ended answers what ended the read loop, where an answer can still arrive.
 func (c *Client) ended(err error) {
-	_ = c.sendPending() // what came before the fault is carried out
+	c.sendPending() // what came before the fault is carried out
 	var fault *Error
 	var closed *websocket.CloseError
 	var netErr net.Error
@@ -119,9 +119,7 @@ func (c *Client) readOne() error {
 		return errClosing
 	}
 	if cmd.Op != OpSend { // what was sent before comes first
-		if err := c.sendPending(); err != nil {
-			return err
-		}
+		c.sendPending()
 	}
 	if err := c.do(&cmd); err != nil {
 		var fatal *fatalError

@@ -58,7 +58,7 @@ func (c *Client) doSend(cmd *Command) error {
 	c.pending = append(c.pending, e)
 	c.pendingIDs = append(c.pendingIDs, cmd.ID)
 	if len(c.pending) == maxPending {
-		return c.sendPending()
+		c.sendPending()
 	}
 	return nil
 }
@@ -69,9 +69,9 @@ const maxPending = 32
 // sendPending appends the sends that came in one piece, in one call: a client
 // that sends several at once does not wait for a commit between them. What
 // fails is told for each.
-func (c *Client) sendPending() error {
+func (c *Client) sendPending() {
 	if len(c.pending) == 0 {
-		return nil
+		return
 	}
 	h, events, ids := c.hub, c.pending, c.pendingIDs
 	defer func() {
@@ -87,12 +87,11 @@ func (c *Client) sendPending() error {
 		err = c.append(events, ids)
 		h.commands.leave()
 	}
-	for i := range events {
-		if err != nil {
-			c.fail(ids[i], AsError(err))
+	if err != nil {
+		for _, id := range ids {
+			c.fail(id, AsError(err))
 		}
 	}
-	return nil
 }
 
 func (c *Client) append(events []Event, ids []json.RawMessage) error {

@@ -147,7 +147,7 @@ type gate struct {
 
 	// beforeRead is called before a read that may have to wait: all that came
 	// with the last one has been decoded.
-	beforeRead func() error
+	beforeRead func()
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -160,9 +160,7 @@ func (g *gate) Write(p []byte) (int, error) {
 func (g *gate) Read(p []byte) (int, error) {
 	if len(g.ahead) == 0 {
 		if g.beforeRead != nil {
-			if err := g.beforeRead(); err != nil {
-				return 0, err
-			}
+			g.beforeRead()
 		}
 		return g.Conn.Read(p)
 	}
@@ -188,9 +186,7 @@ func (g *gate) await() error {
 	if g.raw == nil || len(g.ahead) > 0 || g.br.Buffered() > 0 {
 		return nil
 	}
-	if err := g.beforeRead(); err != nil {
-		return err
-	}
+	g.beforeRead()
 	g.err = nil
 	if err := g.raw.Read(g.try); err != nil {
 		return err

@@ -49,7 +49,6 @@ type joinedKey struct {
 type recentEvent struct {
 	event  Event
 	frames [][]byte
-	bytes  int
 }
 
 // subscription is one client in one topic: a cursor in the log.
