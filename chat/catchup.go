@@ -3,7 +3,6 @@ package chat
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -44,7 +43,7 @@ func (c *Client) runCatchUp() {
 		}
 		if len(c.behind) == 0 {
 			c.behind, c.catching = nil, false
-			maps.DeleteFunc(c.own, func(_ string, acked bool) bool { return acked })
+			c.forgetTold()
 			c.mu.Unlock()
 			return
 		}
@@ -115,8 +114,8 @@ func (c *Client) replayPage(s *subscription) (done bool, err error) {
 			more = false
 			break
 		}
-		if !c.isOwn(&events[i]) && !s.elsewhere(&events[i]) {
-			frame := c.dialect.eventFrame(&events[i])
+		e := &events[i]
+		if frame := c.replayed(s, e, func() []byte { return c.dialect.eventFrame(e) }); len(frame) > 0 {
 			c.out.queue(frame)
 			bytes += len(frame)
 			replayed++
@@ -195,8 +194,11 @@ func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
 	}
 	joined := make([]byte, 0, size)
 	for i := range page {
-		if !mine || !c.isOwn(&page[i].event) && !s.elsewhere(&page[i].event) {
-			joined = append(joined, page[i].frame(d)...)
+		e := &page[i]
+		if mine {
+			joined = append(joined, c.replayed(s, &e.event, func() []byte { return e.frame(d) })...)
+		} else {
+			joined = append(joined, e.frame(d)...)
 		}
 	}
 	if !mine {
@@ -244,7 +246,11 @@ func (c *Client) checkPosition(s *subscription) error {
 	}
 	h.stats.resets.Add(1)
 	c.out.queue(c.dialect.replyFrame(&Reply{Op: ReplyReset, Topic: t.name, Reason: s.reset, After: from}))
+	c.mu.Lock() // see leaveAck
 	s.cursor.Store(from)
+	acks := c.takeAcks(s, from)
+	c.mu.Unlock()
+	c.out.queue(acks)
 	s.reset = ""
 	return nil
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ type Client struct {
 	gone     bool
 	reason   Code
 	since    time.Time       // when it fell behind
-	own      map[string]bool // topics and keys of events that it sent and a replay must not bring back; true: acked
+	own      map[string]*ownSend // by topic and key: what it sent, until its ack is told and no replay runs
 
 	// The read loop's: sends that came together and are not appended yet.
 	pending    []Event
@@ -117,6 +118,10 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 func (c *Client) unfollow(s *subscription) {
 	c.drop(s) // first: from now on a talk comes by the inbox again
 	s.topic.detach(c.hub, s)
+	c.mu.Lock()
+	acks := c.takeAcks(s, math.MaxInt64)
+	c.mu.Unlock()
+	c.hub.flushNow(c, c.out.push(acks))
 }
 
 func (c *Client) drop(s *subscription) {
@@ -131,53 +136,6 @@ func (c *Client) drop(s *subscription) {
 			return
 		}
 	}
-}
-
-// sending notes the key of an event that is about to be appended: while its
-// topic is behind, the replay may meet the event before or after the ack is
-// told, and must leave it out.
-func (c *Client) sending(topic, key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.own == nil {
-		c.own = make(map[string]bool, 1)
-	}
-	c.own[topic+"\x00"+key] = false
-}
-
-// notSent forgets an event that was not appended.
-func (c *Client) notSent(topic, key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.own, topic+"\x00"+key)
-}
-
-// acked returns the ack of an event. From now on no replay that begins meets
-// it; one that runs still may.
-func (c *Client) acked(id []byte, e *Event) []byte {
-	c.mu.Lock()
-	if key := e.Topic + "\x00" + e.Key; c.catching {
-		c.own[key] = true
-	} else {
-		delete(c.own, key)
-	}
-	c.mu.Unlock()
-	return c.ackFrame(id, e)
-}
-
-// isOwn reports whether a replayed event is one that this connection sent.
-func (c *Client) isOwn(e *Event) bool {
-	if e.From != c.user || e.Key == "" {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, own := c.own[e.Topic+"\x00"+e.Key]
-	return own
-}
-
-func (c *Client) ackFrame(id []byte, e *Event) []byte {
-	return c.dialect.replyFrame(&Reply{Op: ReplyAck, ID: id, Topic: e.Topic, Key: e.Key, Seq: e.Seq, At: e.At})
 }
 
 // reply queues a reply and writes it if nobody else is writing.

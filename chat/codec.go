@@ -81,6 +81,7 @@ type Reply struct {
 	Key      string   // ack
 	Seq      int64    // ack
 	At       int64    // ack, ms since 1970 UTC
+	Again    bool     // ack: it does not stand in its event's place: that was told, is told by itself, or was skipped
 	From     string   // signal
 	Body     []byte   // signal
 	Events   []Event  // history, oldest first

@@ -49,17 +49,17 @@ func (c *Client) doJoin(cmd *Command) error {
 		return err
 	}
 	at := start{live: true}
-	switch {
-	case cmd.After != nil:
+	if cmd.After != nil {
 		at = c.begin(*cmd.After, cmd.Epoch)
-	case cmd.Recent > 0:
+	}
+	if cmd.Recent > 0 && at.reset == "" {
 		events, err := c.hub.readLog(func(ctx context.Context) ([]Event, error) {
 			return c.hub.store.Before(ctx, cmd.Topic, 0, min(cmd.Recent, 500))
 		})
 		if err != nil {
 			return err
 		}
-		if len(events) > 0 {
+		if len(events) > 0 && (cmd.After == nil || events[0].Seq <= at.after) {
 			at = start{after: events[0].Seq - 1}
 		}
 	}

@@ -27,8 +27,8 @@ func (h *Hub) dispatch(batch []Event) {
 		case o.client == nil:
 			o.call.told(o.index, r.online[i])
 		default:
-			if !o.acked { // it does not follow the topic live
-				r.queue(o.client, o.client.acked(o.id, &batch[i]))
+			if !o.acked { // it does not follow the topic
+				r.queue(o.client, o.client.ack(o.id, &batch[i], false))
 			}
 			o.client.sentNow = false
 		}
@@ -61,10 +61,13 @@ func (h *Hub) tellTopic(t *topic, g *stream) {
 	chunks := h.round.chunks[:0]
 	delivered := 0
 	for _, s := range t.subs {
+		c, d := s.client, s.client.dialect
 		if !s.live {
+			if c.sentNow {
+				h.leaveAcks(s, entries, g.index)
+			}
 			continue
 		}
-		c, d := s.client, s.client.dialect
 		if c.sentNow || s.cursor.Load() >= events[0].Seq || t.isInbox() && c.talks.Load() > 0 {
 			delivered += h.tellOne(s, entries, g)
 			continue
@@ -132,13 +135,14 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent, g *stream) (delive
 		case o != nil && o.client == c:
 			if !o.acked {
 				o.acked = true
-				h.round.queue(c, c.acked(o.id, &e.event))
+				h.round.queue(c, c.ack(o.id, &e.event, e.event.Seq <= cursor))
 			}
 		case e.event.Seq > cursor:
 			if frame := e.frame(c.dialect); len(frame) > 0 {
 				ok, flush := c.out.pushBounded(frame)
 				if !ok {
 					h.fallBehind(s)
+					h.leaveAcks(s, entries[i:], g.index[i:])
 					return delivered
 				}
 				delivered++
@@ -150,6 +154,21 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent, g *stream) (delive
 		s.cursor.Store(max(cursor, e.event.Seq))
 	}
 	return delivered
+}
+
+// leaveAcks leaves to a follower's replay what it is to be told of its own
+// sends. The caller holds topic.mu.
+func (h *Hub) leaveAcks(s *subscription, entries []recentEvent, index []int) {
+	for i := range entries {
+		e := &entries[i].event
+		o := h.round.origins[index[i]]
+		if o != nil && o.client == s.client && !o.acked && !s.elsewhere(e) {
+			o.acked = true
+			if !s.client.leaveAck(s, e) {
+				h.round.queue(s.client, s.client.ack(o.id, e, true))
+			}
+		}
+	}
 }
 
 // fallBehind takes a follower off the live stream: its queue is full. What it

@@ -27,7 +27,9 @@
 // presence pass the log by: they are for those who are live.
 //
 // An ack is told by the hub, not by the read loop: Event.Origin leads it back
-// to the sender, so that it stands in its place among the topic's events.
+// to the sender, so that it stands in its place among the topic's events. For
+// a sender that is behind, its replay tells it, where it meets the event
+// (ack.go).
 //
 // The inbox of a user carries the user's talks as well: a talk's event goes to
 // its followers and into the inboxes of its two members, except where a client

@@ -130,6 +130,7 @@ type frame struct {
 	Head     int64           `json:"head"`
 	Count    json.RawMessage `json:"online"`
 	Seq      int64           `json:"seq"`
+	Again    bool            `json:"again"`
 	Kind     string          `json:"kind"`
 	From     string          `json:"from"`
 	Key      string          `json:"key"`

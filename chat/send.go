@@ -97,7 +97,7 @@ func (c *Client) sendPending() {
 func (c *Client) append(events []Event, ids []json.RawMessage) error {
 	h := c.hub
 	for i := range events {
-		c.sending(events[i].Topic, events[i].Key)
+		c.sending(events[i].Topic, events[i].Key, ids[i])
 		events[i].Origin = h.origins.add(&origin{client: c, id: ids[i]})
 	}
 	// Not the connection's context: a send that was read is carried out, so
@@ -107,7 +107,7 @@ func (c *Client) append(events []Event, ids []json.RawMessage) error {
 		h.stats.failures.Add(int64(len(events)))
 		for i := range events {
 			h.origins.take(events[i].Origin)
-			c.notSent(events[i].Topic, events[i].Key)
+			c.notSent(events[i].Topic, events[i].Key, ids[i])
 		}
 		return h.logged(err)
 	}
@@ -117,8 +117,9 @@ func (c *Client) append(events []Event, ids []json.RawMessage) error {
 		}
 		// It was in the log already.
 		h.origins.take(events[i].Origin)
-		c.notSent(events[i].Topic, events[i].Key)
-		h.flushNow(c, c.out.push(c.ackFrame(ids[i], &stored[i])))
+		if !c.notSent(events[i].Topic, events[i].Key, ids[i]) {
+			h.flushNow(c, c.out.push(c.ackFrame(ids[i], &stored[i], true)))
+		}
 	}
 	return nil
 }

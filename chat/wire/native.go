@@ -186,6 +186,9 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 		b.str("key", r.Key)
 		b.num("seq", r.Seq)
 		b.num("at", r.At)
+		if r.Again {
+			b.bool("again", true)
+		}
 	case chat.ReplyHistory:
 		b.op("history", r.ID)
 		b.str("topic", r.Topic)

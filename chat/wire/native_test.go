@@ -122,6 +122,7 @@ func TestNativeEncode(t *testing.T) {
 		{Op: chat.ReplyJoined, ID: id, Topic: "room:lobby", Head: 57, Count: 3},
 		{Op: chat.ReplyLeft, ID: id, Topic: "room:lobby"},
 		{Op: chat.ReplyAck, ID: id, Topic: "room:lobby", Key: "c-81", Seq: 58, At: 1790000000000},
+		{Op: chat.ReplyAck, ID: id, Topic: "room:lobby", Key: "c-81", Seq: 58, At: 1790000000000, Again: true},
 		{Op: chat.ReplyHistory, ID: id, Topic: "room:lobby", Events: []chat.Event{event, odd}, More: true},
 		{Op: chat.ReplyHistory, Topic: "room:lobby"},
 		{Op: chat.ReplyPresence, ID: id, Topic: "room:lobby", Users: []string{"alice", "bob"}},
