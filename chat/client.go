@@ -49,7 +49,7 @@ type Client struct {
 	catching bool
 	gone     bool
 	reason   Code
-	since    time.Time       // when it fell behind
+	since    time.Time           // when it fell behind
 	own      map[string]*ownSend // by topic and key: what it sent, until its ack is told and no replay runs
 
 	// The read loop's: sends that came together and are not appended yet.
