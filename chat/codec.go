@@ -17,6 +17,11 @@ const (
 	OpPresence
 	OpSignal
 	OpPing
+	// OpEcho has Body, which need not be JSON, answered to the sender alone.
+	OpEcho
+	// OpBecome goes on with another opening, which then decodes the same
+	// frame again: the first frame has told which protocol this is.
+	OpBecome
 )
 
 // Command is one decoded frame of a client: what it asks for, and the fields
@@ -34,8 +39,10 @@ type Command struct {
 	After    *int64          // join: replay what follows this Seq
 	Recent   int             // join: replay the newest so many
 	Key      string          // send
-	Kind     string          // send
-	Body     json.RawMessage // send, signal
+	Kind     string          // send, signal
+	Body     json.RawMessage // send, signal, echo
+	Quiet    bool            // join: without being announced or counted as present
+	Become   *Opening        // become
 	Before   int64           // history
 	Limit    int             // history
 }
@@ -56,6 +63,8 @@ const (
 	ReplyReset
 	ReplyPong
 	ReplyError
+	ReplyEcho
+	ReplyBeat
 )
 
 // Why a client's position does not join on to what follows.
@@ -70,7 +79,7 @@ type Reply struct {
 	Op       ReplyOp
 	ID       json.RawMessage // of the request that it answers
 	Topic    string
-	User     string // welcome, online
+	User     string // welcome, online; pong: who the connection is, "" before hello
 	Session  string // welcome
 	Position Position
 	PingMS   int64 // welcome: the server pings at least this often
@@ -80,21 +89,23 @@ type Reply struct {
 	Online   bool     // online
 	Key      string   // ack
 	Seq      int64    // ack
-	At       int64    // ack, ms since 1970 UTC
+	At       int64    // ack, beat: ms since 1970 UTC
 	Again    bool     // ack: it does not stand in its event's place: that was told, is told by itself, or was skipped
 	From     string   // signal
-	Body     []byte   // signal
+	Kind     string   // signal
+	Body     []byte   // signal; echo: what was said
 	Events   []Event  // history, oldest first
 	More     bool     // history: older ones exist; presence: not all are named
 	Users    []string // presence, sorted
 	Reason   string   // reset
 	After    int64    // reset, joined: what follows begins after this Seq
+	For      Op       // error: what was asked for
 	Err      *Error   // error
 }
 
-// Dialect is one wire protocol: a pair of pure functions. It keeps no state
-// and knows no connection; equal names mean equal frames, so that the hub
-// encodes an event once for each name, whatever the number of clients.
+// Dialect is one wire protocol: a pair of pure functions. It keeps no state;
+// equal names mean equal frames, so that the hub encodes an event once for
+// each name, whatever the number of clients.
 type Dialect interface {
 	// Name identifies the encoding, for example "native".
 	Name() string
