@@ -36,6 +36,17 @@ const (
 	CodeBusy         Code = "busy"
 	CodeStorageFull  Code = "storage_full"
 	CodeStorage      Code = "storage_failed"
+	CodeStaffExists  Code = "staff_exists"
+	CodeSignIn       Code = "sign_in_failed"
+
+	CodeVoucherUnknown     Code = "voucher_unknown"
+	CodeVoucherRedeemed    Code = "voucher_redeemed"
+	CodeVoucherVoid        Code = "voucher_void"
+	CodeVoucherExpired     Code = "voucher_expired"
+	CodeVoucherNotRedeemed Code = "voucher_not_redeemed"
+	CodeVoucherNotYours    Code = "voucher_not_yours"
+	CodeReverseLate        Code = "voucher_reverse_late"
+	CodeReverseLimit       Code = "voucher_reverse_limit"
 )
 
 // Verdict is what a code leads to outside.
@@ -70,6 +81,17 @@ var verdicts = map[Code]Verdict{
 	CodeBusy:         {http.StatusServiceUnavailable, 4003, true},
 	CodeStorageFull:  {http.StatusInsufficientStorage, 4004, true},
 	CodeStorage:      {http.StatusServiceUnavailable, 4004, true},
+	CodeStaffExists:  {http.StatusConflict, 4102, false},
+	CodeSignIn:       {http.StatusUnauthorized, 4100, false},
+
+	CodeVoucherUnknown:     {http.StatusNotFound, 4102, false},
+	CodeVoucherRedeemed:    {http.StatusConflict, 4102, false},
+	CodeVoucherVoid:        {http.StatusConflict, 4102, false},
+	CodeVoucherExpired:     {http.StatusGone, 4102, false},
+	CodeVoucherNotRedeemed: {http.StatusConflict, 4102, false},
+	CodeVoucherNotYours:    {http.StatusForbidden, 4102, false},
+	CodeReverseLate:        {http.StatusConflict, 4102, false},
+	CodeReverseLimit:       {http.StatusConflict, 4102, false},
 }
 
 // Verdict returns what the code leads to; an unknown code counts as internal.
@@ -86,6 +108,7 @@ type Error struct {
 	Code    Code
 	Message string
 	Retry   time.Duration // when to try again, 0 if that is not known
+	Voucher *Voucher      // the one that it is about, as it is; nil for none
 	Err     error         // the cause, for the log only; it is never shown outside
 }
 

@@ -28,7 +28,9 @@ type HubOptions struct {
 	StallMax    time.Duration // how long a full socket may take no byte before it is closed [15 s]
 	CloseWait   time.Duration // how long a client may take to answer the close frame [3 s]
 	TouchEvery  time.Duration // how often last-seen times and positions of live sessions are saved [60 s]
-	Logger      *slog.Logger  // [slog.Default()]
+
+	ReverseWindow time.Duration // how long after it a redemption can be reversed [24 h]
+	Logger        *slog.Logger  // [slog.Default()]
 }
 
 func (o HubOptions) withDefaults() HubOptions {
@@ -58,6 +60,7 @@ func (o HubOptions) withDefaults() HubOptions {
 	setDur(&o.StallMax, 15*time.Second)
 	setDur(&o.CloseWait, 3*time.Second)
 	setDur(&o.TouchEvery, time.Minute)
+	setDur(&o.ReverseWindow, 24*time.Hour)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -92,6 +95,7 @@ type Hub struct {
 	replays chan struct{} // a slot for each log read that may run at once
 	rec     *recorder
 	later   *laterQueue
+	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
 	recent recentQueue
@@ -145,6 +149,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		conns:    make(map[*Client]bool),
 		dialects: make(map[string]*dialect),
 		replays:  make(chan struct{}, opts.Replays),
+		due:      make(chan struct{}, 1),
 		started:  make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -178,6 +183,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	wg.Go(func() { h.tick(ctx) })
 	wg.Go(func() { h.rec.run(ctx) })
 	wg.Go(func() { h.flushLater(ctx) })
+	wg.Go(func() { h.expireVouchers(ctx) })
 	h.ready.Store(true)
 	close(h.started)
 	err = h.store.Tail(ctx, head.Seq, func(batch []Event) error {

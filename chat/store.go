@@ -49,6 +49,32 @@ type Store interface {
 	// an event with Seq > after.
 	Talks(ctx context.Context, user string, after int64) ([]string, error)
 
+	// Issue makes the order's vouchers, all or none, by the order's Make, with
+	// the event of each in its owner's inbox. An order whose Batch is there
+	// already issues nothing: it gets what the order's Again says to the
+	// vouchers of that batch, as they are now, in the order of their issue.
+	Issue(ctx context.Context, o VoucherOrder) ([]Voucher, error)
+
+	// Change does to the voucher what its Apply says at the time of the
+	// transaction, and appends the event of the change if it is the first
+	// one. State, log and event are one transaction: all of it is durable
+	// when Change returns, or nothing was done. Changes of one voucher come
+	// one after another, each knowing what the ones before it did.
+	Change(ctx context.Context, code string, a VoucherAct) (VoucherChange, error)
+
+	// Expire expires vouchers that are Due, the earliest first, at most
+	// limit, each with its event as Change does. It returns how many, and
+	// when the next one that is still issued will be due, in ms since 1970
+	// UTC, 0 if none will.
+	Expire(ctx context.Context, limit int) (expired int, next int64, err error)
+
+	// Voucher returns a voucher and its log, the oldest entry first, or
+	// CodeVoucherUnknown.
+	Voucher(ctx context.Context, code string) (Voucher, []VoucherEntry, error)
+
+	// Vouchers lists vouchers, the newest first.
+	Vouchers(ctx context.Context, q VoucherQuery) ([]Voucher, error)
+
 	// SaveSessions writes the sessions as they are now, each whole, keyed by
 	// ID, in one transaction. It may be called for sessions that are new,
 	// changed or ended.
@@ -62,6 +88,15 @@ type Store interface {
 type Backlog struct {
 	Events int  // how many events follow, counted up to max+1
 	Pruned bool // events after the position were removed by retention
+}
+
+// VoucherQuery selects vouchers. Zero fields do not filter.
+type VoucherQuery struct {
+	Owner  string
+	Status VoucherStatus
+	Batch  string
+	Before int64 // only those with a smaller ID: the last one of the page before
+	Limit  int   // at most this many; 0 means 50
 }
 
 // Session is one connection of one device of one user, as it is kept.

@@ -211,9 +211,19 @@ func TestNewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := refused(t, options(dir), NewerSchema)
-	if e.Have != 99 || e.Want != 1 {
+	if e.Have != 99 || e.Want != schema(t) {
 		t.Errorf("have %d, want %d", e.Have, e.Want)
 	}
+}
+
+// schema is the newest schema that the program knows.
+func schema(t *testing.T) int {
+	t.Helper()
+	steps, err := migrations.FS.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(steps)
 }
 
 // step2 returns the real migrations and one more.
@@ -292,7 +302,7 @@ func TestMigration(t *testing.T) {
 		t.Fatalf("the copies are %v", got)
 	}
 	e := refused(t, options(dir), NewerSchema)
-	if e.Have != 2 || e.Want != 1 {
+	if e.Have != schema(t)+1 || e.Want != schema(t) {
 		t.Errorf("have %d, want %d", e.Have, e.Want)
 	}
 	// The copy is the way back, and is noticed as one.

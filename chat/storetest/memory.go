@@ -26,6 +26,7 @@ type Memory struct {
 	sessions map[string]chat.Session
 	grown    chan struct{} // closed and replaced at each append
 	fail     error
+	vouchers []kept // by ID, from 1
 }
 
 var _ chat.Store = (*Memory)(nil)

@@ -49,6 +49,13 @@ func Run(t *testing.T, open Open) {
 		{"Talks", testTalks},
 		{"Sessions", testSessions},
 		{"SessionsReopen", testSessionsReopen},
+		{"VoucherIssue", testVoucherIssue},
+		{"VoucherChanges", testVoucherChanges},
+		{"VoucherKeys", testVoucherKeys},
+		{"VoucherConcurrent", testVoucherConcurrent},
+		{"VoucherEvents", testVoucherEvents},
+		{"VoucherExpire", testVoucherExpire},
+		{"VoucherList", testVoucherList},
 		{"Cancelled", testCancelled},
 		{"Epoch", testEpoch},
 	} {
