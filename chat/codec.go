@@ -34,14 +34,14 @@ type Command struct {
 	Token    string          // hello
 	Device   string          // hello
 	Position *Position       // hello, when it comes back
-	Topic    string
+	Topic    string          // hello: a room to join once it succeeded, as a join with Recent and Quiet would; without an answer, and "" for none
 	Epoch    string          // join: the log that After speaks of; "" means the one of the hello
 	After    *int64          // join: replay what follows this Seq
-	Recent   int             // join: replay the newest so many
+	Recent   int             // join, hello with a Topic: replay the newest so many
 	Key      string          // send
 	Kind     string          // send, signal
 	Body     json.RawMessage // send, signal, echo
-	Quiet    bool            // join: without being announced or counted as present
+	Quiet    bool            // join, hello with a Topic: without being announced or counted as present
 	Become   *Opening        // become
 	Before   int64           // history
 	Limit    int             // history

@@ -17,6 +17,16 @@ type Handshake struct {
 // saying it, and what the core does otherwise than for a native client. A
 // native client says hello by itself, so its Opening is its Dialect alone.
 type Opening struct {
+	// Protocol names what the client was written for: what Resume, Missed and
+	// Sockets tell clients apart by, and what its session is kept under. It is
+	// that of the opening in which hello was said, also when another Keep
+	// follows. "" means the Dialect's Name.
+	Protocol string
+	// Keep is for an opening that another one goes on with: the connection
+	// stays who it is, what it said and joined holds, Commands are not carried
+	// out; only the Dialect and the Rules are others from now on. Without it
+	// the connection begins again as one that has said nothing.
+	Keep bool
 	// Dialect encodes, and decodes what this very connection says. Where
 	// decoding depends on the connection (its room, its user), that stands in
 	// the Dialect's fields; encoding must depend on the Name only.
