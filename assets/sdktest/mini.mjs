@@ -372,11 +372,18 @@ export function makeMini(options) {
     get state() { return state },
     named: (name) => mini.calls.filter((c) => c.name === name),
 
+    /** Of the app that runs here, and its page: onShow and onHide, whatever the version. */
+    hooks: {show() {}, hide() {}},
+
     /** The app comes to the foreground, as at its start. */
-    show: () => fire('AppShow', {path: '', query: {}, scene: 1001}),
+    show() {
+      fire('AppShow', {path: '', query: {}, scene: 1001})
+      tell(() => mini.hooks.show())
+    },
 
     /** To the background: 5 s more of the app's time, then nothing moves any more. */
     async suspend() {
+      tell(() => mini.hooks.hide())
       fire('AppHide', {})
       state = 'background'
       await clock.pass(5000)
