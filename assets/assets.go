@@ -11,9 +11,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-//go:embed web sdk/*.js
+//go:embed web sdk
 var files embed.FS
 
 // The pages, by their path. Each is one HTML file of web/.
@@ -32,29 +33,34 @@ const (
 	askMe   = "no-cache" // keep it, but ask each time whether it is still the same
 )
 
-// Handler serves the pages, /assets/NAME.HASH.EXT and /sdk/NAME. Everything is
-// hashed, rewritten and compressed here, once. It panics if the embedded files
-// refer to one that is missing, which a test would have seen.
+// packed is the SDK as npm takes it: npm install http://HOST:PORT/sdk/teahouse-sdk.tgz
+const packed = "teahouse-sdk.tgz"
+
+// Handler serves the pages, /assets/NAME.HASH.EXT, and the SDK's package at
+// /sdk/NAME and as a whole. What the pages use is hashed, rewritten and
+// compressed here, once; of the SDK each file when it is first asked for, since
+// most are for developers. It panics if the embedded files refer to one that is
+// missing, which a test would have seen.
 func Handler() http.Handler {
 	b := newBundle(files)
 	z := gzip.NewWriter(nil) // one for all: it is a megabyte
 	h := make(handler)
+	add := func(path string, r *response) { h[path] = func() *response { return r } }
 	for path, name := range pages {
-		h[path] = b.page(name).served(z, askMe)
+		add(path, b.page(name).served(z, askMe))
 	}
 	for _, a := range b.assets {
-		h["/assets/"+a.hashed] = a.served(z, forever)
+		add("/assets/"+a.hashed, a.served(z, forever))
 	}
 	for name := range b.sdk {
-		r := *h["/assets/"+b.assets[name].hashed] // the same bytes
-		r.cache, r.anyOrigin = askMe, true
-		h["/sdk/"+name] = &r
+		h["/sdk/"+name] = sync.OnceValue(func() *response { return newAsset(name, b.raw[name]).shared() })
 	}
+	h["/sdk/"+packed] = sync.OnceValue(func() *response { return newAsset(packed, b.pack()).shared() })
 	return h
 }
 
-// handler answers each path with one ready response.
-type handler map[string]*response
+// handler has the one response of each path.
+type handler map[string]func() *response
 
 // response is one file as it goes out. anyOrigin lets other sites' pages
 // import it.
@@ -68,8 +74,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Referrer-Policy", "same-origin")
-	f := h[r.URL.Path]
-	if f == nil {
+	answer := h[r.URL.Path]
+	if answer == nil {
 		http.NotFound(w, r)
 		return
 	}
@@ -78,7 +84,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD work here", http.StatusMethodNotAllowed)
 		return
 	}
-	f.serve(w, r)
+	answer().serve(w, r)
 }
 
 func (f *response) serve(w http.ResponseWriter, r *http.Request) {

@@ -1,14 +1,18 @@
 package assets
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
+	"time"
 )
 
 // asset is one file with its references rewritten.
@@ -22,8 +26,8 @@ type asset struct {
 // bundle is all that is embedded. Names are unique over web/ and sdk/, because
 // they share /assets/.
 type bundle struct {
-	raw    map[string][]byte
-	assets map[string]*asset // what a page may refer to
+	raw    map[string][]byte // by the path within web/ or sdk/
+	assets map[string]*asset // all of web/, and of sdk/ what these refer to
 	sdk    map[string]bool   // the SDK's files: not rewritten, and served under a name that stays too
 	open   []string          // the files being rewritten, to notice a circle
 }
@@ -31,22 +35,23 @@ type bundle struct {
 func newBundle(files fs.FS) *bundle {
 	b := &bundle{raw: map[string][]byte{}, assets: map[string]*asset{}, sdk: map[string]bool{}}
 	for _, dir := range []string{"web", "sdk"} {
-		entries, err := fs.ReadDir(files, dir)
-		must(err)
-		for _, e := range entries {
-			body, err := fs.ReadFile(files, dir+"/"+e.Name())
-			must(err)
-			if _, twice := b.raw[e.Name()]; twice {
-				panic("assets: two files are named " + e.Name())
+		must(fs.WalkDir(files, dir, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
 			}
-			b.raw[e.Name()] = body
+			name := strings.TrimPrefix(file, dir+"/")
+			if _, twice := b.raw[name]; twice {
+				panic("assets: two files are named " + name)
+			}
 			if dir == "sdk" {
-				b.sdk[e.Name()] = true
+				b.sdk[name] = true
 			}
-		}
+			b.raw[name], err = fs.ReadFile(files, file)
+			return err
+		}))
 	}
 	for name := range b.raw {
-		if path.Ext(name) != ".html" {
+		if path.Ext(name) != ".html" && !b.sdk[name] {
 			b.asset(name)
 		}
 	}
@@ -124,6 +129,12 @@ var mimes = map[string]string{
 	".svg":         "image/svg+xml",
 	".png":         "image/png",
 	".webmanifest": "application/manifest+json",
+	// The rest of the SDK's package, which people open in a browser as well.
+	".ts":   "text/plain; charset=utf-8", // nothing is registered for it
+	".md":   "text/markdown; charset=utf-8",
+	".json": "application/json",
+	".tgz":  "application/gzip",
+	"":      "text/plain; charset=utf-8", // LICENSE
 }
 
 func (a *asset) served(z *gzip.Writer, cache string) *response {
@@ -141,6 +152,33 @@ func (a *asset) served(z *gzip.Writer, cache string) *response {
 		r.zipped = zipped.Bytes()
 	}
 	return r
+}
+
+// shared is a file of the SDK as it goes out: other sites' pages may import it,
+// and its name is the same in the next version.
+func (a *asset) shared() *response {
+	r := a.served(gzip.NewWriter(nil), askMe)
+	r.anyOrigin = true
+	return r
+}
+
+// pack returns the SDK as npm's own command would pack it. The bytes depend on
+// the files alone, since a project that installs it keeps their hash.
+func (b *bundle) pack() []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	tape := tar.NewWriter(z)
+	for _, name := range slices.Sorted(maps.Keys(b.sdk)) {
+		must(tape.WriteHeader(&tar.Header{
+			Name: "package/" + name, Mode: 0o644, Size: int64(len(b.raw[name])),
+			ModTime: time.Date(1985, 10, 26, 8, 15, 0, 0, time.UTC), // npm's own
+		}))
+		_, err := tape.Write(b.raw[name])
+		must(err)
+	}
+	must(tape.Close())
+	must(z.Close())
+	return out.Bytes()
 }
 
 // must is for what can only go wrong if the program was built wrongly.

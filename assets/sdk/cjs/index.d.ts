@@ -1,0 +1,2 @@
+// Made by go test ./assets -run TestSDKBuilds -update
+export * from './teahouse.js'

@@ -1,0 +1,222 @@
+// Made from ../teahouse.d.ts by go test ./assets -run TestSDKBuilds -update
+// Types of the Teahouse client. What a word means stands in README.md beside this file.
+
+/** One entry of the server's log. */
+export interface TeaEvent<Body = any> {
+  /** `room:NAME`, `user:ID` (an inbox) or `dm:A:B` (the talk of two). */
+  topic: string
+  /** Its place in the log; rises, with gaps. */
+  seq: number
+  /** What the body is: `message`, `voucher.redeemed`, your own. */
+  kind: string
+  from: string
+  /** The sender's own name for it. */
+  key: string
+  body: Body
+  /** The server's clock, in milliseconds since 1970 UTC. */
+  at: number
+}
+
+/** Where the connection stands. */
+export type State =
+  | {name: 'connecting'}
+  | {name: 'live'}
+  /** The next try comes in `delay` ms, at the time `at` (ms since 1970). */
+  | {name: 'waiting', delay: number, at: number, code: number, reason: string}
+  /** It does not come back by itself. `error` is the code's name: bad_token, kicked, bad_user, … */
+  | {name: 'closed', code?: number, error?: string, reason: string}
+
+/** A send, from the moment it is written. It outlives a reload. */
+export interface OutboxItem {
+  topic: string
+  key: string
+  kind: string
+  body: any
+  /** When it was written, by this device's clock, in ms since 1970. */
+  at: number
+  state: 'pending' | 'sent' | 'failed'
+  /** Its place in the log, once sent. */
+  seq?: number
+  /** Why it failed: the server said no, and will say no again. */
+  error?: {code: string, message: string}
+}
+
+/** What was shown of a topic does not join on to what comes: clear it, the newest page follows. */
+export interface Reset {
+  topic: string
+  /** The log is another one (`epoch`), what was missed is gone (`retention`), or too much (`limit`). */
+  reason: 'epoch' | 'retention' | 'limit'
+  /** What follows begins after this seq. */
+  after: number
+  /** The same in a sentence, for the developer. */
+  message: string
+}
+
+/** Ends what `on` began. */
+export type Off = () => void
+
+export interface Emitter<Own> {
+  on<Name extends keyof Own>(name: Name, handler: (value: Own[Name]) => void): Off
+}
+
+export interface TopicEvents {
+  /** Every event, of whatever kind. */
+  event: TeaEvent
+  message: TeaEvent
+  signal: {topic: string, from: string, body: any}
+  /** A user's first device came, or the last one went. */
+  online: {topic: string, user: string, online: boolean}
+  reset: Reset
+  /** After each (re)join: `online` users are here, you included. */
+  joined: {topic: string, head: number, after: number, online: number}
+  /** A send of this topic began, was sent, or failed. */
+  outbox: OutboxItem
+  /** The server refused the topic: it is not followed any more. */
+  error: TeahouseError
+}
+
+/** A room, a talk, or the inbox. */
+export interface Topic extends Emitter<TopicEvents> {
+  readonly topic: string
+  /** Where the last run of the app ended here (a seq); undefined the first time. What is above it is new. */
+  readonly place: number | undefined
+  /** Events of this kind, for example `voucher.redeemed`. */
+  on<Name extends keyof TopicEvents>(name: Name, handler: (value: TopicEvents[Name]) => void): Off
+  on<Body = any>(kind: string, handler: (event: TeaEvent<Body>) => void): Off
+  /** Resolves when the server has it on disk. Until then it is in the outbox, over reloads too. */
+  send(body: any, options?: {kind?: string, key?: string}): Promise<{seq: number, at: number}>
+  /** Older events, oldest first; `more`: there are others before them. */
+  history(options?: {before?: number, limit?: number}): Promise<{events: TeaEvent[], more: boolean}>
+  /** Who is here now. */
+  presence(): Promise<string[]>
+  /** For those who are live now; never stored, dropped without a connection. */
+  signal(body: any): void
+  /** Follows it no more. The inbox cannot be left. */
+  leave(): void
+}
+
+export interface TopicOptions {
+  /**
+   * How many of the newest events to begin with: 0 to 500, default 50. If more than these came since the last
+   * run of the app, it begins with the first that was missed.
+   */
+  recent?: number
+  /** Begin right after the place where the last run ended: for apps that keep what they have shown. */
+  resume?: boolean
+}
+
+export interface ClientEvents {
+  state: State
+  /** An error that belongs to no call. */
+  error: TeahouseError
+  /** An event of a talk that is not open: somebody wrote to you. */
+  talk: TeaEvent
+  /** Any topic's. */
+  outbox: OutboxItem
+}
+
+export interface Client extends Emitter<ClientEvents> {
+  /** Who you are; of a guest only after the first `live`. */
+  readonly user: string | undefined
+  readonly state: State
+  /** Your own inbox: pushes and vouchers. It is always followed. */
+  readonly inbox: Topic
+  /** What is not sent yet, and what failed, oldest first. */
+  readonly outbox: OutboxItem[]
+  room(name: string, options?: TopicOptions): Topic
+  /** The talk with another user. */
+  talk(user: string, options?: TopicOptions): Topic
+  topic(topic: string, options?: TopicOptions): Topic
+  /** Tries a failed send again, with the same key. */
+  resend(key: string): Promise<{seq: number, at: number}>
+  /** Forgets a send. If it was on its way already, it may still arrive. */
+  discard(key: string): void
+  /** Tries to connect now; also after `closed`. */
+  retry(): void
+  /** Ends it. What was not sent stays in the storage, and goes out the next time this user connects. */
+  close(): void
+}
+
+/** Keeps places and outbox. Like localStorage; may throw, then nothing outlives a reload. */
+export interface Storage {
+  getItem(key: string): string | null | undefined
+  setItem(key: string, value: string): void
+  removeItem(key: string): void
+}
+
+/** A WebSocket, whatever the platform calls it. Each of `on` may be called at most once, but for message. */
+export interface Transport {
+  send(text: string): void
+  close(): void
+}
+
+/** What a platform gives. `web()` and `mini()` make one. */
+export interface Platform {
+  connect(url: string, on: {
+    open(): void
+    message(text: string): void
+    /** It failed or ended. `code` is the close code, 0 or 1006 if there was none. */
+    close(code: number, reason: string): void
+  }): Transport
+  /** null: nothing outlives a reload. */
+  storage?: Storage | null
+  /** `wake`: the app or the network came back. `sleep`: the app goes to the background or ends. Returns the undo. */
+  lifecycle?(on: {wake(): void, sleep(): void}): () => void
+  /** Calls `found` for each server that announces itself in the LAN, until the undo is called. */
+  discover?(service: string, found: (server: {name: string, ip: string, port: number}) => void, failed: (reason: string) => void): () => void
+}
+
+export interface Clock {
+  setTimeout(fn: () => void, ms: number): any
+  clearTimeout(id: any): void
+  /** Milliseconds since 1970. */
+  now(): number
+  /** 0 to 1, 1 excluded. */
+  random(): number
+}
+
+export interface Options {
+  /** Of the server: `https://tea.example`, `ws://192.168.1.5:8040`, or `192.168.1.5:8040`. A page may leave it out. */
+  url?: string
+  user?: string
+  /** For a server in token mode: from your backend. */
+  token?: string
+  /** Asked first, and again (`refused`) when the token was refused or ran out. */
+  getToken?: (refused: boolean) => string | Promise<string>
+  /** A name for this device, shown to operators. */
+  device?: string
+  /** Default: what is there: browser, wx, uni, Node. */
+  platform?: Platform
+  /** A class like the browser's, for example that of the package `ws`. */
+  WebSocket?: any
+  /** null: nothing outlives a reload. */
+  storage?: Storage | null
+  clock?: Clock
+}
+
+/** `code` is the server's (see docs/protocol.md), or closed, too_large, too_many, discarded, bad_url, unsupported. */
+export class TeahouseError extends Error {
+  constructor(code: string, message?: string)
+  code: string
+}
+
+export function connect(options?: Options): Client
+
+/** A server in the LAN. */
+export interface Found {
+  name: string
+  /** For `connect({url})`. */
+  url: string
+}
+
+/**
+ * Looks for servers in the LAN (mDNS). Rejects with code `unsupported` where the platform cannot: ask for the address.
+ * `timeout` in ms, default 3000.
+ */
+export function discover(options?: {timeout?: number, platform?: Platform}): Promise<Found[]>
+
+/** The platform of browsers and Node; a class like the browser's WebSocket may be given. */
+export function web(WebSocket?: any): Platform
+
+/** The platform of mini-programs: give it `wx` or `uni`. */
+export function mini(api: any): Platform
