@@ -3,6 +3,7 @@ package chat
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 )
 
 // An ack stands in its event's place: before it the connection has been told
@@ -106,8 +107,11 @@ func (c *Client) leaveAck(s *subscription, e *Event) bool {
 // replayed returns what a subscription's replay tells of an event: its frame,
 // or the ack in its place if this connection sent it. It is nothing if that
 // has been told, or the event comes by another subscription.
-func (c *Client) replayed(s *subscription, e *Event, frame func() []byte) []byte {
+func (c *Client) replayed(s *subscription, e *Event, frame []byte) []byte {
 	elsewhere := s.elsewhere(e)
+	if slices.Contains(c.resumed.own, e.Seq) {
+		return nil
+	}
 	var o *ownSend
 	if e.From == c.user && e.Key != "" {
 		c.mu.Lock()
@@ -116,10 +120,11 @@ func (c *Client) replayed(s *subscription, e *Event, frame func() []byte) []byte
 	}
 	switch {
 	case o == nil && !elsewhere:
-		return frame()
+		return frame
 	case o == nil || o.told, elsewhere && o.left != s:
 		return nil
 	}
+	s.saidItself(e.Seq, false)
 	// What was left to a replay waits no more for the hub.
 	o.told, o.met, o.left = true, o.left == nil, nil
 	return c.ackFrame(o.id, e, false)
@@ -148,5 +153,5 @@ func (c *Client) forgetTold() {
 }
 
 func (c *Client) ackFrame(id []byte, e *Event, again bool) []byte {
-	return c.dialect.replyFrame(&Reply{Op: ReplyAck, ID: id, Topic: e.Topic, Key: e.Key, Seq: e.Seq, At: e.At, Again: again})
+	return c.dialect().replyFrame(&Reply{Op: ReplyAck, ID: id, Topic: e.Topic, Key: e.Key, Seq: e.Seq, At: e.At, Again: again})
 }

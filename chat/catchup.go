@@ -102,7 +102,7 @@ func (c *Client) replayPage(s *subscription) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	replayed, bytes, more := 0, 0, len(events) == h.opts.Page
+	frames, bytes, more := make([][]byte, 0, len(events)), 0, len(events) == h.opts.Page
 	for i := range events {
 		if bytes > h.opts.QueueBytes {
 			more = true
@@ -114,31 +114,43 @@ func (c *Client) replayPage(s *subscription) (done bool, err error) {
 			more = false
 			break
 		}
-		e := &events[i]
-		if frame := c.replayed(s, e, func() []byte { return c.dialect.eventFrame(e) }); len(frame) > 0 {
+		frame := c.dialect().eventFrame(&events[i])
+		frames, bytes = append(frames, frame), bytes+len(frame)
+	}
+	done = s.tellPage(events, frames, covers, more)
+	h.flushNow(c, c.out.claim())
+	return done, nil
+}
+
+// tellPage queues the frames of a page's first events. done means that nothing
+// more is to be read: the subscription is live now, or ended meanwhile.
+func (s *subscription) tellPage(events []Event, frames [][]byte, covers int64, more bool) (done bool) {
+	c, t := s.client, s.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.removed { // and "left" was said: nothing may follow it
+		return true
+	}
+	replayed := 0
+	for i, frame := range frames {
+		if frame = c.replayed(s, &events[i], frame); len(frame) > 0 {
 			c.out.queue(frame)
-			bytes += len(frame)
 			replayed++
 		}
 		s.cursor.Store(events[i].Seq)
 	}
-	h.stats.replayed.Add(int64(replayed))
-	h.flushNow(c, c.out.claim())
+	c.hub.stats.replayed.Add(int64(replayed))
+	c.delivered()
 	if more {
-		return false, nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.removed {
-		return true, nil
+		return false
 	}
 	reached := max(s.cursor.Load(), covers)
 	if t.last > reached {
-		return false, nil
+		return false
 	}
 	s.cursor.Store(reached)
 	s.live = true
-	return true, nil
+	return true
 }
 
 // replayRecent serves a subscription from the topic's memory. ok is false if
@@ -166,6 +178,7 @@ func (c *Client) replayRecent(s *subscription) (done, ok bool) {
 	if len(page) > 0 {
 		c.out.queue(c.joinRecent(s, page))
 		c.hub.stats.replayed.Add(int64(len(page)))
+		c.delivered()
 		s.cursor.Store(page[len(page)-1].event.Seq)
 	}
 	if i+len(page) < len(t.recent) {
@@ -180,7 +193,7 @@ func (c *Client) replayRecent(s *subscription) (done, ok bool) {
 // once ask for the same ones, so the last answer is kept. The caller holds
 // t.mu.
 func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
-	t, d := s.topic, c.dialect
+	t, d := s.topic, c.dialect()
 	key := joinedKey{d.number, page[0].event.Seq, page[len(page)-1].event.Seq}
 	c.mu.Lock()
 	mine := len(c.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it
@@ -196,7 +209,7 @@ func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
 	for i := range page {
 		e := &page[i]
 		if mine {
-			joined = append(joined, c.replayed(s, &e.event, func() []byte { return e.frame(d) })...)
+			joined = append(joined, c.replayed(s, &e.event, e.frame(d))...)
 		} else {
 			joined = append(joined, e.frame(d)...)
 		}
@@ -245,7 +258,7 @@ func (c *Client) checkPosition(s *subscription) error {
 		from = newest[0].Seq - 1
 	}
 	h.stats.resets.Add(1)
-	c.out.queue(c.dialect.replyFrame(&Reply{Op: ReplyReset, Topic: t.name, Reason: s.reset, After: from}))
+	c.out.queue(c.dialect().replyFrame(&Reply{Op: ReplyReset, Topic: t.name, Reason: s.reset, After: from}))
 	c.mu.Lock() // see leaveAck
 	s.cursor.Store(from)
 	acks := c.takeAcks(s, from)

@@ -12,34 +12,54 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Client is one connection. Its read loop (read.go) decodes and carries out
-// commands one by one; the hub and the catch-up queue frames to its outbox.
+// link is one connection: the socket, whoever speaks over it.
+type link struct {
+	hub   *Hub
+	conn  *websocket.Conn // reads only: all writes go through out
+	gate  *gate
+	out   outbox
+	auth  Authenticator // where the opening brings none
+	addr  string
+	agent string
+	seen  atomic.Int64 // the hub's clock when something last came from it
+
+	// turn is held while a frame is carried out, or whatever else makes
+	// another client of this connection; before Hub.mu.
+	turn   sync.Mutex
+	client atomic.Pointer[Client]
+	idle   *time.Timer // what happens if the first frame does not come; nil: nothing
+	watch  atomic.Pointer[chan struct{}]
+}
+
+// Client is one user's device on a connection. The connection's read loop
+// (read.go) decodes and carries out commands one by one; the hub and the
+// catch-up queue frames to its outbox. Most connections have one Client for
+// all their life; see replace.
 type Client struct {
-	hub     *Hub
-	dialect *dialect
-	conn    *websocket.Conn // reads only: all writes go through out
-	gate    *gate
-	out     outbox
-	auth    Authenticator
-	addr    string
-	agent   string
-	opened  int64 // ms since 1970 UTC
+	*link
+	manner   atomic.Pointer[manner]
+	protocol string        // that its opening names
+	auth     Authenticator // nil: the link's
+	opened   int64         // ms since 1970 UTC
 
 	// Set by hello, before the client is in the hub's maps; never changed.
 	session string
 	user    string
 	device  string
-	expires int64 // seconds since 1970 UTC when its token runs out, 0 never
-	foreign bool  // its position was of another log
+	expires int64  // seconds since 1970 UTC when its token runs out, 0 never
+	foreign bool   // its position was of another log
+	resumed places // where the same client ended before; the read loop's
 
 	hello atomic.Bool
 	talks atomic.Int32 // how many talks it has joined by itself
-	seen  atomic.Int64 // the hub's clock when something last came from it
 
 	endedAt atomic.Int64 // ms since 1970 UTC, 0 while it is connected
 
+	sure sureness
+
 	// For the wheel's goroutine only.
 	pinged int64
+	beatAt int64 // the hub's clock
 	// For the hub's own goroutine only: it sent an event of this very batch.
 	sentNow bool
 
@@ -61,6 +81,18 @@ type Client struct {
 	wrong   int // bad frames so far; the read loop's
 }
 
+// manner is how a client is spoken with. It changes while the client is there
+// only by an opening that Keeps it.
+type manner struct {
+	codec   Dialect  // decodes
+	dialect *dialect // encodes
+	rules   Rules
+}
+
+func (c *Client) dialect() *dialect { return c.manner.Load().dialect }
+
+func (c *Client) rules() *Rules { return &c.manner.Load().rules }
+
 // sub returns the subscription to a topic, or nil.
 func (c *Client) sub(topic string) *subscription {
 	c.mu.Lock()
@@ -80,6 +112,7 @@ func (c *Client) subLocked(topic string) *subscription {
 // start says where a subscription begins.
 type start struct {
 	after int64
+	quiet bool   // it is not counted as present
 	live  bool   // from now on, without a replay; where no joined is told that says what now is, only if after is now
 	reset string // the position does not join on: why
 }
@@ -93,8 +126,9 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 	}
 	for {
 		t := c.hub.topicFor(name)
-		s := &subscription{client: c, topic: t, index: -1, reset: at.reset}
+		s := &subscription{client: c, topic: t, index: -1, reset: at.reset, quiet: at.quiet}
 		s.cursor.Store(at.after)
+		s.sure.Store(at.after)
 		c.mu.Lock()
 		if c.gone || c.subLocked(name) != nil {
 			c.mu.Unlock()
@@ -140,7 +174,7 @@ func (c *Client) drop(s *subscription) {
 
 // reply queues a reply and writes it if nobody else is writing.
 func (c *Client) reply(r *Reply) {
-	c.hub.flushNow(c, c.out.push(c.dialect.replyFrame(r)))
+	c.hub.flushNow(c, c.out.push(c.dialect().replyFrame(r)))
 }
 
 // close tells the client why and closes the connection. A second call does

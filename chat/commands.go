@@ -23,7 +23,9 @@ func (c *Client) do(cmd *Command) error {
 	case OpSignal:
 		return c.doSignal(cmd)
 	case OpPing:
-		c.reply(&Reply{Op: ReplyPong, ID: cmd.ID})
+		c.reply(&Reply{Op: ReplyPong, ID: cmd.ID, User: c.user})
+	case OpEcho:
+		c.reply(&Reply{Op: ReplyEcho, ID: cmd.ID, Body: cmd.Body})
 	}
 	return nil
 }
@@ -49,6 +51,10 @@ func (c *Client) doJoin(cmd *Command) error {
 		return err
 	}
 	at := start{live: true}
+	if seq, ok := c.resumed.seq(cmd.Topic); ok && cmd.After == nil {
+		// What it shows already it has shown.
+		cmd.After, cmd.Epoch, cmd.Recent = &seq, c.resumed.epoch, 0
+	}
 	if cmd.After != nil {
 		at = c.begin(*cmd.After, cmd.Epoch)
 	}
@@ -71,6 +77,7 @@ func (c *Client) doJoin(cmd *Command) error {
 			return Errorf(CodeTooMany, "one connection may follow %d topics; leave one first", c.hub.opts.Limits.Topics)
 		}
 	}
+	at.quiet = cmd.Quiet
 	c.follow(cmd.Topic, at, &Reply{Op: ReplyJoined, ID: cmd.ID, Topic: cmd.Topic})
 	return nil
 }
@@ -199,8 +206,8 @@ func (c *Client) doSignal(cmd *Command) error {
 		return Errorf(CodeTooLarge, "the body is %d bytes long; at most %d are allowed", len(cmd.Body), c.hub.opts.Limits.Body)
 	}
 	s.topic.mu.Lock()
-	dirty := s.topic.tell(&Reply{Op: ReplySignal, Topic: cmd.Topic, From: c.user, Body: cmd.Body},
-		func(x *Client) bool { return x != c }, (*outbox).pushDroppable)
+	dirty := s.topic.tell(&Reply{Op: ReplySignal, Topic: cmd.Topic, From: c.user, Kind: cmd.Kind, Body: cmd.Body},
+		func(x *Client) bool { return x != c || c.rules().Echo }, (*outbox).pushDroppable)
 	s.topic.mu.Unlock()
 	c.hub.stats.signals.Add(1)
 	c.hub.flushAll(dirty)

@@ -61,7 +61,7 @@ func (h *Hub) tellTopic(t *topic, g *stream) {
 	chunks := h.round.chunks[:0]
 	delivered := 0
 	for _, s := range t.subs {
-		c, d := s.client, s.client.dialect
+		c, d := s.client, s.client.dialect()
 		if !s.live {
 			if c.sentNow {
 				h.leaveAcks(s, entries, g.index)
@@ -85,6 +85,7 @@ func (h *Hub) tellTopic(t *topic, g *stream) {
 				continue
 			}
 			delivered += len(entries)
+			c.delivered()
 			if flush {
 				h.round.dirty = append(h.round.dirty, c)
 			}
@@ -136,9 +137,12 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent, g *stream) (delive
 			if !o.acked {
 				o.acked = true
 				h.round.queue(c, c.ack(o.id, &e.event, e.event.Seq <= cursor))
+				c.mu.Lock()
+				s.saidItself(e.event.Seq, true)
+				c.mu.Unlock()
 			}
 		case e.event.Seq > cursor:
-			if frame := e.frame(c.dialect); len(frame) > 0 {
+			if frame := e.frame(c.dialect()); len(frame) > 0 {
 				ok, flush := c.out.pushBounded(frame)
 				if !ok {
 					h.fallBehind(s)
@@ -146,6 +150,7 @@ func (h *Hub) tellOne(s *subscription, entries []recentEvent, g *stream) (delive
 					return delivered
 				}
 				delivered++
+				c.delivered()
 				if flush {
 					h.round.dirty = append(h.round.dirty, c)
 				}

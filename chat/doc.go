@@ -11,6 +11,8 @@
 //	Client     one connection of one device of one user; Session is how it is kept
 //	subscription  a client in a topic: a cursor that is live, or behind
 //	Dialect    one wire protocol: frame -> Command, Event or Reply -> frame
+//	Opening    how a connection begins: its dialect, what it asks for unasked, and
+//	           the Rules by which a protocol made for another server is served
 //	Error      a Code and a sentence; one table says what a Code leads to outside
 //
 // # The road of an event
@@ -54,14 +56,24 @@
 // drops what is at or below them. The same (Topic, From, Key) is one event as
 // long as that is kept, so that a send may be repeated until it is acked.
 //
+// # Without a position
+//
+// Clients of other servers hold no positions and say their name in the URL or
+// not at all. What their protocols need stands in Rules, as data: no protocol
+// is known here. For those that are to be resumed the hub keeps how far each
+// surely got (resume.go): a ping after what was delivered, whose pong proves
+// it; the next connection of the same client begins there.
+// One connection may have several Clients, one after another: a hello said
+// again, a protocol found out by the first frame (opening.go, replace).
+//
 // # Goroutines
 //
 //	Hub.Run          the hub's own: Store.Tail calls dispatch in it; it never waits for a client
 //	round's flushers one less than processors, help to write at the end of a round
 //	Hub.tick         the coarse clock, and the timer wheel that pings and gives up connections
-//	Hub.flushLater   writes who came and who went, 50 ms later, many at once
+//	laterQueue.run   two: writes who came and who went; asks who is unsure how far it got; 50 ms later, many at once
 //	recorder.run     writes sessions to the store, many at once, a little later
-//	Client.read      one for each connection, parked while it is idle
+//	link.read        one for each connection, parked while it is idle
 //	Client.runCatchUp  one for a client while one of its subscriptions is behind
 //	outbox.drain     one for a socket while it is full
 //
@@ -72,12 +84,14 @@
 //
 // In this order; who holds a later one never takes an earlier one:
 //
+//	link.turn     carrying out a frame, changing the connection's client
 //	Hub.mu        the maps of topics, clients, users, connections, dialects
 //	topic.mu      subscriptions, users, recent events, and whether a subscription is live
+//	sureness.mu   what a client without positions was asked
 //	Client.mu     its list of subscriptions, what is behind, what it sent
 //	outbox.mu     the queue of frames
 //
-// The locks of recorder, wheel, originTable, publishCall and commandGate are
+// The locks of recorder, awayList, wheel, originTable, publishCall and commandGate are
 // leaves: nothing is taken while they are held. No lock is held while the
 // store works or a write could block.
 //

@@ -37,18 +37,15 @@ func randomID() string {
 const maxDevice = 64
 
 func (c *Client) doHello(cmd *Command) error {
-	if c.hello.Load() {
-		return Errorf(CodeBadFrame, "hello was said already")
-	}
-	who, err := c.auth(c.hub.ctx, cmd.User, cmd.Token)
+	who, err := c.identify(cmd)
 	if err != nil {
+		if c.rules().Rebind || c.hello.Load() {
+			return err
+		}
 		return &fatalError{AsError(err)}
 	}
-	if err := c.hub.opts.Limits.CheckUser(who.User); err != nil {
-		return &fatalError{AsError(err)}
-	}
-	if len(cmd.Device) > maxDevice {
-		return &fatalError{Errorf(CodeBadFrame, "the device is %d bytes long; at most %d are allowed", len(cmd.Device), maxDevice)}
+	if c.hello.Load() {
+		c = c.replace(Opening{Protocol: c.protocol, Dialect: c.manner.Load().codec, Authenticate: c.auth, Rules: *c.rules()})
 	}
 	h := c.hub
 	c.user, c.device, c.session = who.User, cmd.Device, randomID()
@@ -60,6 +57,10 @@ func (c *Client) doHello(cmd *Command) error {
 	if p := cmd.Position; p != nil {
 		c.foreign = p.Epoch != "" && p.Epoch != h.epoch
 		inbox = c.begin(p.Seq, p.Epoch)
+	} else if c.rules().Resume {
+		if inbox, err = c.resume(inbox); err != nil {
+			return &fatalError{AsError(h.logged(err))}
+		}
 	}
 	if !h.enter(c) {
 		return &fatalError{goingAway(0)}
@@ -72,7 +73,35 @@ func (c *Client) doHello(cmd *Command) error {
 	})
 	c.hello.Store(true)
 	c.follow(Inbox(c.user), inbox, nil)
+	if c.rules().Sockets > 0 {
+		c.pruneSockets()
+	}
+	if cmd.Topic != "" {
+		return c.doJoin(&Command{Op: OpJoin, Topic: cmd.Topic, Recent: cmd.Recent, Quiet: cmd.Quiet})
+	}
 	return nil
+}
+
+// identify finds out who says hello.
+func (c *Client) identify(cmd *Command) (Identity, error) {
+	if c.hello.Load() && !c.rules().Rebind {
+		return Identity{}, Errorf(CodeBadFrame, "hello was said already")
+	}
+	auth := c.auth
+	if auth == nil {
+		auth = c.link.auth
+	}
+	who, err := auth(c.hub.ctx, cmd.User, cmd.Token)
+	if err != nil {
+		return who, err
+	}
+	if err := c.hub.opts.Limits.CheckUser(who.User); err != nil {
+		return who, err
+	}
+	if len(cmd.Device) > maxDevice {
+		return who, Errorf(CodeBadFrame, "the device is %d bytes long; at most %d are allowed", len(cmd.Device), maxDevice)
+	}
+	return who, nil
 }
 
 // enter puts a client that said hello into the hub's maps. It reports false
@@ -90,18 +119,29 @@ func (h *Hub) enter(c *Client) bool {
 	return true
 }
 
-// leave ends a client: it follows nothing, is in no map, and its session is
-// recorded as ended. The read loop calls it last.
-func (c *Client) leave() {
-	c.out.fail()
+// leave ends a connection with its client. The read loop calls it last.
+func (l *link) leave() {
+	l.out.fail()
+	c := l.client.Load()
+	c.retire()
+	l.hub.mu.Lock()
+	delete(l.hub.conns, c)
+	l.hub.mu.Unlock()
+	l.hub.open.Done()
+}
+
+// retire ends a client: it follows nothing, is in no map, and its session is
+// recorded as ended. The connection may go on with another one.
+func (c *Client) retire() {
 	h := c.hub
 	c.mu.Lock()
 	c.gone = true
 	subs := append([]*subscription(nil), c.subs...)
 	c.mu.Unlock()
-	h.mu.Lock()
-	delete(h.conns, c)
 	if c.hello.Load() {
+		c.endedAt.Store(time.Now().UnixMilli())
+		h.away.add(c)
+		h.mu.Lock()
 		delete(h.clients, c.session)
 		peers := h.byUser[c.user]
 		for i, x := range peers {
@@ -115,12 +155,10 @@ func (c *Client) leave() {
 		} else {
 			h.byUser[c.user] = peers
 		}
-		c.endedAt.Store(time.Now().UnixMilli())
 		h.rec.note(c, true)
+		h.mu.Unlock()
 	}
-	h.mu.Unlock()
 	for _, s := range subs {
 		s.topic.detach(h, s)
 	}
-	h.open.Done()
 }

@@ -95,6 +95,8 @@ type Hub struct {
 	replays chan struct{} // a slot for each log read that may run at once
 	rec     *recorder
 	later   *laterQueue
+	probes  *laterQueue // clients that are to be asked how far they have got
+	away    awayList
 	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
@@ -159,7 +161,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 	h.now.Store(h.since.Unix())
 	h.wheel = newWheel(h.now.Load())
 	h.rec = newRecorder(h)
-	h.later = &laterQueue{wake: make(chan struct{}, 1)}
+	h.later, h.probes = newLaterQueue(), newLaterQueue()
 	h.round.init()
 	return h
 }
@@ -182,7 +184,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.tick(ctx) })
 	wg.Go(func() { h.rec.run(ctx) })
-	wg.Go(func() { h.flushLater(ctx) })
+	wg.Go(func() { h.later.run(ctx, laterDelay, h.flushAll) })
+	wg.Go(func() { h.probes.run(ctx, probeDelay, probeAll) })
 	wg.Go(func() { h.expireVouchers(ctx) })
 	h.ready.Store(true)
 	close(h.started)
@@ -223,6 +226,7 @@ func (h *Hub) tick(ctx context.Context) {
 			}
 			if now%60 == 0 {
 				h.dropIdleTopics(now)
+				h.away.tidy(time.Now().UnixMilli())
 			}
 		}
 	}

@@ -1,9 +1,13 @@
 package chat
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // Handshake is what a dialect may know of the request that opened a
@@ -77,3 +81,101 @@ type Rules struct {
 // ResumeWithin is how long a client without positions of its own may be away
 // and still get what it missed.
 const ResumeWithin = 10 * time.Minute
+
+// newClient makes the connection's next client.
+func (l *link) newClient(o Opening) *Client {
+	c := &Client{link: l, protocol: cmp.Or(o.Protocol, o.Dialect.Name()), auth: o.Authenticate, opened: time.Now().UnixMilli()}
+	c.speak(o)
+	if o.Rules.Beat > 0 {
+		c.beatAt = l.hub.now.Load() + int64(o.Rules.Beat.Seconds())
+	}
+	return c
+}
+
+// speak has the client spoken with as the opening says.
+func (c *Client) speak(o Opening) {
+	c.manner.Store(&manner{codec: o.Dialect, dialect: c.hub.dialectFor(o.Dialect), rules: o.Rules})
+}
+
+// begins carries out what an opening asks for, and has the clock started for
+// the first frame. An error ends the connection. The caller holds turn.
+func (c *Client) begins(commands []Command) error {
+	if c.rules().Then != nil {
+		c.idle = time.AfterFunc(c.rules().Idle, c.link.goIdle)
+	}
+	for i := range commands {
+		err := c.do(&commands[i])
+		var fatal *fatalError
+		if errors.As(err, &fatal) {
+			return fatal.Err
+		}
+		if err != nil {
+			return AsError(err)
+		}
+	}
+	return nil
+}
+
+// replace ends a client and goes on with another one on the same connection:
+// the first frame told what it speaks, or it said who it is once more. What
+// either of them is never changes, so nobody who holds it has to look twice.
+// The caller holds turn.
+func (c *Client) replace(o Opening) *Client {
+	h, n := c.hub, c.link.newClient(o)
+	c.retire()
+	h.mu.Lock()
+	delete(h.conns, c)
+	h.conns[n] = true
+	c.link.client.Store(n)
+	h.mu.Unlock()
+	h.wheel.add(n, n.firstLook())
+	return n
+}
+
+// goIdle is for a connection that has said nothing for so long that it goes on
+// otherwise.
+func (l *link) goIdle() {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	c := l.client.Load()
+	c.mu.Lock()
+	gone := c.gone
+	c.mu.Unlock()
+	if l.idle == nil || gone { // a frame was faster, or the end
+		return
+	}
+	l.idle = nil
+	if n, err := c.become(c.rules().Then()); err != nil {
+		n.close(AsError(err))
+	}
+}
+
+// become goes on with another opening. The caller holds turn.
+func (c *Client) become(o Opening) (*Client, error) {
+	if o.Keep {
+		c.speak(o)
+		return c, nil
+	}
+	n := c.replace(o)
+	return n, n.begins(o.Commands)
+}
+
+// pruneSockets closes the oldest connections of the same device where there
+// are more than its protocol's rules allow: some clients open a new one and
+// forget the old one.
+func (c *Client) pruneSockets() {
+	h := c.hub
+	h.mu.RLock()
+	var same []*Client
+	for _, x := range h.byUser[c.user] {
+		if x.key() == c.key() {
+			same = append(same, x)
+		}
+	}
+	h.mu.RUnlock()
+	for len(same) > c.rules().Sockets { // byUser is in the order of coming
+		x := same[0]
+		same = same[1:]
+		h.flushNow(x, x.out.finish(closeFrame(websocket.CloseNormalClosure, "a newer connection of this device took its place"), h.opts.CloseWait))
+	}
+}

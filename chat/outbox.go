@@ -17,7 +17,7 @@ type outbox struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil where a write cannot be tried without blocking
 	limit int             // bytes
-	owner *Client         // a full socket that takes bytes again is its sign of life; may be nil
+	owner *link           // a full socket that takes bytes again is its sign of life; may be nil
 	stall time.Duration   // how long a full socket may stay full
 
 	mu      sync.Mutex
@@ -236,6 +236,14 @@ func rest(chunks [][]byte, n int) [][]byte {
 		chunks[0] = chunks[0][n:]
 	}
 	return chunks
+}
+
+// arrived reports that all that was queued has been written and has reached
+// the peer's side of TCP, or that it answers our goodbye.
+func (o *outbox) arrived() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last || len(o.chunks) == 0 && !o.writing && o.raw != nil && unacknowledged(o.raw) == 0
 }
 
 // fail closes the socket; what is queued is dropped. The log has it.

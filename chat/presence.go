@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// laterQueue holds clients that have something to write which may wait a
-// little: who came and who went.
+// laterQueue holds clients for whom something may wait a little: to be told
+// who came and who went, or to be asked how far they have got.
 type laterQueue struct {
 	mu      sync.Mutex
 	clients []*Client
@@ -18,7 +18,9 @@ type laterQueue struct {
 // Anything else that is written to the client takes it along at once.
 const laterDelay = 50 * time.Millisecond
 
-// add notes clients to be flushed.
+func newLaterQueue() *laterQueue { return &laterQueue{wake: make(chan struct{}, 1)} }
+
+// add notes clients.
 func (q *laterQueue) add(clients []*Client) {
 	if len(clients) == 0 {
 		return
@@ -32,23 +34,24 @@ func (q *laterQueue) add(clients []*Client) {
 	}
 }
 
-// flushLater writes what waits in the queue, all of it together.
-func (h *Hub) flushLater(ctx context.Context) {
+// run has do look after what waits in the queue, all of it together, delay
+// after the first.
+func (q *laterQueue) run(ctx context.Context, delay time.Duration, do func([]*Client)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.later.wake:
+		case <-q.wake:
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(laterDelay):
+		case <-time.After(delay):
 		}
-		h.later.mu.Lock()
-		clients := h.later.clients
-		h.later.clients = nil
-		h.later.mu.Unlock()
-		h.flushAll(clients)
+		q.mu.Lock()
+		clients := q.clients
+		q.clients = nil
+		q.mu.Unlock()
+		do(clients)
 	}
 }

@@ -20,25 +20,39 @@ const maxWrong = 20
 // frameBuffers lends memory for one incoming message.
 var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// read is the client's read loop. A command is carried out before the next one
-// is read: that is the back-pressure on who sends too much.
-func (c *Client) read() {
-	defer c.leave()
-	c.conn.SetPingHandler(func(data string) error {
-		c.hub.flushNow(c, c.out.push(appendFrame(nil, framePong, []byte(data))))
-		c.seen.Store(c.hub.now.Load())
+// read is the connection's read loop. A command is carried out before the next
+// one is read: that is the back-pressure on who sends too much.
+func (l *link) read() {
+	defer l.leave()
+	l.conn.SetPingHandler(func(data string) error {
+		l.hub.flushNow(l.client.Load(), l.out.push(appendFrame(nil, framePong, []byte(data))))
+		l.heard()
 		return nil
 	})
-	c.conn.SetPongHandler(func(string) error { c.seen.Store(c.hub.now.Load()); return nil })
-	c.conn.SetCloseHandler(func(int, string) error { return nil })
+	l.conn.SetPongHandler(func(data string) error {
+		l.heard()
+		l.client.Load().ponged(data)
+		return nil
+	})
+	l.conn.SetCloseHandler(func(int, string) error { return nil })
 	for {
-		err := c.gate.await()
+		err := l.gate.await()
 		if err == nil {
-			err = c.readOne()
+			err = l.readOne()
 		}
 		if err != nil {
-			c.ended(err)
+			l.client.Load().ended(err)
 			return
+		}
+	}
+}
+
+// heard notes that something came: the connection lives.
+func (l *link) heard() {
+	l.seen.Store(l.hub.now.Load())
+	if l.watch.Load() != nil {
+		if w := l.watch.Swap(nil); w != nil {
+			close(*w)
 		}
 	}
 }
@@ -53,6 +67,7 @@ func (c *Client) ended(err error) {
 	case errors.As(err, &fault):
 		c.close(fault)
 	case errors.As(err, &closed):
+		c.endedCleanly()
 		code := closed.Code
 		if code == websocket.CloseNoStatusReceived {
 			code = websocket.CloseNormalClosure
@@ -62,7 +77,10 @@ func (c *Client) ended(err error) {
 		}
 		return
 	case errors.Is(err, errClosing):
-	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF):
+		c.endedCleanly()
+		return
+	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, errNotUTF8):
 		c.hub.flushNow(c, c.out.finish(closeFrame(websocket.CloseInvalidFramePayloadData, "a text frame must be valid UTF-8"), c.hub.opts.CloseWait))
@@ -79,8 +97,8 @@ var errClosing = errors.New("closing")
 var errNotUTF8 = errors.New("text frame is not valid UTF-8")
 
 // readOne reads and carries out one message. An error ends the connection.
-func (c *Client) readOne() error {
-	kind, r, err := c.conn.NextReader()
+func (l *link) readOne() error {
+	kind, r, err := l.conn.NextReader()
 	if err != nil {
 		return err
 	}
@@ -91,28 +109,53 @@ func (c *Client) readOne() error {
 			frameBuffers.Put(buf)
 		}
 	}()
-	limit := c.hub.opts.Limits.Frame
+	limit := l.hub.opts.Limits.Frame
 	if _, err := buf.ReadFrom(io.LimitReader(r, int64(limit)+1)); err != nil {
 		return err
 	}
-	c.seen.Store(c.hub.now.Load())
-	switch {
-	case buf.Len() > limit:
+	l.heard()
+	if buf.Len() > limit {
 		return Errorf(CodeTooLarge, "the frame is longer than %d bytes", limit)
+	}
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.idle != nil {
+		l.idle.Stop()
+		l.idle = nil
+	}
+	return l.client.Load().take(kind, buf.Bytes())
+}
+
+// take carries out one frame.
+func (c *Client) take(kind int, frame []byte) error {
+	switch {
 	case kind != websocket.TextMessage:
-		return c.refuse(nil, Errorf(CodeBadFrame, "send JSON in text frames, not binary ones"))
-	case !utf8.Valid(buf.Bytes()):
+		return c.refuse(OpNone, nil, Errorf(CodeBadFrame, "send JSON in text frames, not binary ones"))
+	case !utf8.Valid(frame):
 		return errNotUTF8
 	}
-	cmd, err := c.dialect.Decode(buf.Bytes())
+	cmd, err := c.manner.Load().codec.Decode(frame)
 	if err != nil {
-		return c.refuse(cmd.ID, AsError(err))
+		return c.refuse(cmd.Op, cmd.ID, AsError(err))
 	}
-	if cmd.Op == OpNone {
+	switch cmd.Op {
+	case OpNone:
 		return nil
-	}
-	if cmd.Op != OpHello && cmd.Op != OpPing && !c.hello.Load() {
-		return Errorf(CodeHelloFirst, `say hello first: {"op":"hello","id":1,"user":"…"}`)
+	case OpBecome:
+		n, err := c.become(*cmd.Become)
+		if err != nil {
+			return err
+		}
+		return n.take(kind, frame)
+	case OpHello, OpPing, OpEcho:
+	case OpSend:
+		if !c.hello.Load() && !c.rules().Nameless {
+			return c.sayHello()
+		}
+	default:
+		if !c.hello.Load() {
+			return c.sayHello()
+		}
 	}
 	// Who does not read what it asked for has to wait with asking more.
 	if !c.out.waitRoom() {
@@ -126,9 +169,17 @@ func (c *Client) readOne() error {
 		if errors.As(err, &fatal) {
 			return fatal.Err
 		}
-		c.fail(cmd.ID, AsError(err))
+		c.fail(cmd.Op, cmd.ID, AsError(err))
 	}
 	return nil
+}
+
+// sayHello refuses a command before hello.
+func (c *Client) sayHello() error {
+	if c.rules().Lenient {
+		return nil
+	}
+	return Errorf(CodeHelloFirst, `say hello first: {"op":"hello","id":1,"user":"…"}`)
 }
 
 // fatalError is an error that ends the connection instead of one command.
@@ -138,17 +189,24 @@ func (e *fatalError) Error() string { return e.Err.Error() }
 
 // refuse tells a client that a frame made no sense, and ends the connection
 // when there are too many of them.
-func (c *Client) refuse(id json.RawMessage, err *Error) error {
-	if c.wrong++; c.wrong >= maxWrong {
+func (c *Client) refuse(op Op, id json.RawMessage, err *Error) error {
+	if c.wrong++; c.wrong >= maxWrong && !c.rules().Lenient {
 		return err
 	}
-	c.fail(id, err)
+	c.fail(op, id, err)
 	return nil
 }
 
-func (c *Client) fail(id json.RawMessage, err *Error) {
+// fail tells a client what became of what it asked for.
+func (c *Client) fail(op Op, id json.RawMessage, err *Error) {
 	if err.Code == CodeInternal {
 		c.hub.log.Error("command failed", "session", c.session, "err", err.Err)
 	}
-	c.reply(&Reply{Op: ReplyError, ID: id, Err: err})
+	frame := c.dialect().replyFrame(&Reply{Op: ReplyError, ID: id, For: op, Err: err})
+	if len(frame) == 0 && op == OpSend && err.Code != CodeBadTopic && err.Code != CodeForbidden {
+		// Its protocol has no word for "your line is lost": closing says so.
+		c.close(err)
+		return
+	}
+	c.hub.flushNow(c, c.out.push(frame))
 }

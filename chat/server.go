@@ -18,7 +18,8 @@ import (
 
 // ServerOptions says how connections of one dialect are taken in.
 type ServerOptions struct {
-	Dialect      Dialect
+	Dialect      Dialect                      // for every connection, unless Open is set
+	Open         func(Handshake) Opening      // how a connection begins; nil: with Dialect
 	Authenticate Authenticator                // nil: Open
 	CheckOrigin  func(r *http.Request) bool   // nil: every page may connect
 	ClientAddr   func(r *http.Request) string // nil: the peer's address
@@ -42,7 +43,9 @@ func (h *Hub) Handler(o ServerOptions) http.Handler {
 	if o.ClientAddr == nil {
 		o.ClientAddr = peerAddr
 	}
-	d := h.dialectFor(o.Dialect)
+	if o.Open == nil {
+		o.Open = func(Handshake) Opening { return Opening{Dialect: o.Dialect} }
+	}
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: 10 * time.Second,
 		WriteBufferPool:  &sync.Pool{}, // it writes nothing after the handshake
@@ -74,20 +77,21 @@ func (h *Hub) Handler(o ServerOptions) http.Handler {
 		if len(agent) > 200 {
 			agent = strings.ToValidUTF8(agent[:200], "")
 		}
-		h.serve(conn, hw.gate, &Client{dialect: d, auth: o.Authenticate, addr: o.ClientAddr(r), agent: agent})
+		l := &link{auth: o.Authenticate, addr: o.ClientAddr(r), agent: agent}
+		h.serve(conn, hw.gate, l, o.Open(Handshake{Query: r.URL.Query(), Header: r.Header}))
 	})
 }
 
 // serve takes over an upgraded connection.
-func (h *Hub) serve(conn *websocket.Conn, g *gate, c *Client) {
+func (h *Hub) serve(conn *websocket.Conn, g *gate, l *link, o Opening) {
 	// From here on the library only reads: see gate.
 	g.shut.Store(true)
-	now := time.Now()
-	c.hub, c.conn, c.opened = h, conn, now.UnixMilli()
-	c.out = outbox{conn: g.Conn, raw: g.raw, limit: h.opts.QueueBytes, stall: h.opts.StallMax, owner: c}
-	c.seen.Store(h.now.Load())
-	g.beforeRead = c.sendPending
-	c.gate = g
+	l.hub, l.conn, l.gate = h, conn, g
+	l.out = outbox{conn: g.Conn, raw: g.raw, limit: h.opts.QueueBytes, stall: h.opts.StallMax, owner: l}
+	l.seen.Store(h.now.Load())
+	g.beforeRead = func() { l.client.Load().sendPending() }
+	c := l.newClient(o)
+	l.client.Store(c)
 	h.mu.Lock()
 	if h.commands.closed() {
 		h.mu.Unlock()
@@ -97,8 +101,18 @@ func (h *Hub) serve(conn *websocket.Conn, g *gate, c *Client) {
 	h.conns[c] = true
 	h.open.Add(1)
 	h.mu.Unlock()
-	h.wheel.add(c, int64(min(h.opts.HelloWait, h.opts.PingEvery).Seconds()))
-	go c.read()
+	h.wheel.add(c, c.firstLook())
+	go func() {
+		l.turn.Lock()
+		err := c.begins(o.Commands)
+		l.turn.Unlock()
+		if err != nil {
+			c.ended(err)
+			l.leave()
+			return
+		}
+		l.read()
+	}()
 }
 
 func peerAddr(r *http.Request) string {

@@ -121,16 +121,22 @@ func (r *recorder) write(ctx context.Context) bool {
 func (c *Client) record() Session {
 	silent := c.hub.now.Load() - c.seen.Load()
 	s := Session{
-		ID: c.session, User: c.user, Device: c.device, Dialect: c.dialect.Name(),
+		ID: c.session, User: c.user, Device: c.device, Dialect: c.protocol,
 		Addr: c.addr, Agent: c.agent, Opened: c.opened,
 		LastSeen: max(time.Now().UnixMilli()-silent*1000, c.opened), Epoch: c.hub.epoch,
-		Topics: make(map[string]int64, 2),
+	}
+	if c.rules().Resume {
+		s.Topics = c.surePlaces().topics
+	} else {
+		s.Topics = make(map[string]int64, 2)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Reason = c.reason
 	for _, sub := range c.subs {
-		s.Topics[sub.topic.name] = sub.cursor.Load()
+		if !c.rules().Resume {
+			s.Topics[sub.topic.name] = sub.cursor.Load()
+		}
 	}
 	return s
 }

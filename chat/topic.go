@@ -66,8 +66,14 @@ type subscription struct {
 	// cursor is the Seq up to which everything was queued. Only the hub (live)
 	// or the catch-up (behind) moves it; others may read it.
 	cursor atomic.Int64
+	// sure is the Seq up to which a client without positions surely has
+	// everything (resume.go); own are events after it that it sent itself,
+	// guarded by Client.mu.
+	sure atomic.Int64
+	own  []int64
 	// removed is guarded by topic.mu: the client left or is gone.
 	removed bool
+	quiet   bool // it is not counted among the topic's users
 }
 
 // attach adds the subscription and queues joined, if there is one, before
@@ -86,7 +92,7 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (flush
 	s.index = len(t.subs)
 	t.subs = append(t.subs, s)
 	t.usedAt = h.now.Load()
-	if t.users != nil {
+	if t.users != nil && !s.quiet {
 		t.users[s.client.user]++
 		if t.users[s.client.user] == 1 {
 			t.announce(h, s.client.user, true)
@@ -99,10 +105,11 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (flush
 	if live {
 		s.live = true
 		s.cursor.Store(head)
+		s.sure.Store(head)
 	}
 	if joined != nil {
 		joined.Head, joined.Count, joined.After = head, len(t.users), s.cursor.Load()
-		flush = s.client.out.push(s.client.dialect.replyFrame(joined))
+		flush = s.client.out.push(s.client.dialect().replyFrame(joined))
 	}
 	if !live {
 		s.client.catchUp(s)
@@ -129,7 +136,7 @@ func (t *topic) detach(h *Hub, s *subscription) {
 	if cap(t.subs) > 64 && len(t.subs) < cap(t.subs)/4 {
 		t.subs = append(make([]*subscription, 0, 2*len(t.subs)), t.subs...)
 	}
-	if t.users != nil {
+	if t.users != nil && !s.quiet {
 		t.users[s.client.user]--
 		if t.users[s.client.user] == 0 {
 			delete(t.users, s.client.user)
@@ -160,13 +167,14 @@ func (t *topic) tell(r *Reply, want func(*Client) bool, push func(*outbox, []byt
 		if !want(c) {
 			continue
 		}
-		for len(frames) <= c.dialect.number {
+		d := c.dialect()
+		for len(frames) <= d.number {
 			frames = append(frames, nil)
 		}
-		if frames[c.dialect.number] == nil {
-			frames[c.dialect.number] = c.dialect.replyFrame(r)
+		if frames[d.number] == nil {
+			frames[d.number] = d.replyFrame(r)
 		}
-		if f := frames[c.dialect.number]; len(f) > 0 && push(&c.out, f) {
+		if f := frames[d.number]; len(f) > 0 && push(&c.out, f) {
 			dirty = append(dirty, c)
 		}
 	}

@@ -59,13 +59,21 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 	if gone {
 		return 0
 	}
-	if !c.hello.Load() {
+	if wait := int64(c.helloWait().Seconds()); wait >= 0 && !c.hello.Load() {
 		age := now - c.seen.Load()
-		if wait := int64(h.opts.HelloWait.Seconds()); age < wait {
+		if age < wait {
 			return wait - age
 		}
-		c.close(Errorf(CodeHelloFirst, "no hello came within %d s", int64(h.opts.HelloWait.Seconds())))
+		c.close(Errorf(CodeHelloFirst, "no hello came within %d s", wait))
 		return 0
+	}
+	beat := int64(c.rules().Beat.Seconds())
+	if beat > 0 && c.beatAt == 0 {
+		c.beatAt = now + beat
+	}
+	if beat > 0 && now >= c.beatAt {
+		c.beatAt = now + beat
+		h.flushNow(c, c.out.pushDroppable(c.dialect().replyFrame(&Reply{Op: ReplyBeat, At: time.Now().UnixMilli()})))
 	}
 	var left int64
 	if c.expires > 0 {
@@ -95,7 +103,31 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 	if c.expires > 0 {
 		next = min(next, left)
 	}
+	if beat > 0 {
+		next = min(next, c.beatAt-now)
+	}
 	return max(next, 1)
+}
+
+// helloWait is how long the client may stay without a hello; negative: for
+// ever.
+func (c *Client) helloWait() time.Duration {
+	if c.rules().HelloWait != 0 {
+		return c.rules().HelloWait
+	}
+	return c.hub.opts.HelloWait
+}
+
+// firstLook is in how many seconds a new client is to be looked at.
+func (c *Client) firstLook() int64 {
+	look := c.hub.opts.PingEvery
+	if w := c.helloWait(); w > 0 {
+		look = min(look, w)
+	}
+	if b := c.rules().Beat; b > 0 {
+		look = min(look, b)
+	}
+	return int64(look.Seconds())
 }
 
 var pingFrame = appendFrame(nil, framePing, nil)
