@@ -8,8 +8,8 @@ Page({
 
   onLoad() {
     // 登录过：直接进聊天（app.js 已经在连接了）。
-    if (app.client) return wx.switchTab({url: '/pages/chat/chat'})
-    this.search()
+    if (app.client) wx.switchTab({url: '/pages/chat/chat'})
+    else this.search()
   },
 
   search() {

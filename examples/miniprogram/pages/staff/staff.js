@@ -5,25 +5,27 @@ const {clean, right, newKey, post} = require('../../lib/staff')
 const {redeemedBy} = require('../../lib/vouchers')
 const app = getApp()
 
+let saved // {url, token, staff}；不存 PIN
+let timer, asking, onNetwork
+
 Page({
   data: {url: '', name: '', pin: '', staff: null, code: '', result: null, open: null, error: ''},
 
   onLoad() {
-    const saved = wx.getStorageSync('staff') // {url, token, staff}；不存 PIN
-    this.saved = saved || null
+    saved = wx.getStorageSync('staff') || null
     this.setData({
       staff: saved ? saved.staff : null,
       url: saved ? saved.url : app.login ? app.login.url : '',
       open: wx.getStorageSync('redeeming') || null, // 上次没有得到回答的核销
     })
-    this.onNetwork = (res) => res.isConnected && this.settle()
-    wx.onNetworkStatusChange(this.onNetwork)
+    onNetwork = (res) => res.isConnected && this.settle()
+    wx.onNetworkStatusChange(onNetwork)
   },
   onShow() { this.settle() },
-  onHide() { clearTimeout(this.timer) },
+  onHide() { clearTimeout(timer) },
   onUnload() {
-    clearTimeout(this.timer)
-    wx.offNetworkStatusChange(this.onNetwork)
+    clearTimeout(timer)
+    wx.offNetworkStatusChange(onNetwork)
   },
 
   typeUrl(e) { this.setData({url: e.detail.value}) },
@@ -38,8 +40,8 @@ Page({
     try {
       const {status, data} = await post(url, '/staff/sign-in', {name: name.trim(), pin})
       if (status !== 200) return this.setData({error: data.detail || '登录失败（' + status + '）', pin: ''})
-      this.saved = {url, token: data.token, staff: data.staff}
-      wx.setStorageSync('staff', this.saved)
+      saved = {url, token: data.token, staff: data.staff}
+      wx.setStorageSync('staff', saved)
       this.setData({staff: data.staff, pin: ''})
       this.settle() // 上次的核销还没有结果的话，接着问
     } catch (err) {
@@ -47,7 +49,7 @@ Page({
     }
   },
   signOut() {
-    this.saved = null
+    saved = null
     wx.removeStorageSync('staff')
     this.setData({staff: null, result: null})
   },
@@ -75,20 +77,20 @@ Page({
 
   // 把还没有结果的那一张问清楚。
   async settle() {
-    clearTimeout(this.timer)
+    clearTimeout(timer)
     const {open} = this.data
-    if (!open || !this.saved || this.asking) return
-    this.asking = true
+    if (!open || !saved || asking) return
+    asking = true
     let answer
     try {
-      answer = await post(this.saved.url, '/vouchers/' + encodeURIComponent(open.code) + '/redeem', {key: open.key}, this.saved.token)
+      answer = await post(saved.url, '/vouchers/' + encodeURIComponent(open.code) + '/redeem', {key: open.key}, saved.token)
     } catch (err) {
       // 没有回答：对方可能已经核销，也可能没有收到。用同一个 key 再问。
     }
-    this.asking = false
+    asking = false
     if (!answer || answer.status === 429 || answer.status >= 500) {
       this.show('wait', '结果未知，正在重试…', answer ? answer.data.detail || '' : '网络不通。请不要离开，也不要重复收券。')
-      this.timer = setTimeout(() => this.settle(), answer && answer.data.retry_ms || 3000)
+      timer = setTimeout(() => this.settle(), answer && answer.data.retry_ms || 3000)
       return
     }
     if (answer.status === 401) { // 登录过期：登录后接着问，key 不变

@@ -4,14 +4,17 @@
 const {NEWS, card} = require('../../lib/vouchers')
 const app = getApp()
 
+// 不上屏幕的东西放在 data 外面：这一页只有一个。
+let client, cards, offs
+
 Page({
   data: {cards: [], loading: true, error: ''},
 
   onLoad() {
-    this.client = app.client
-    this.cards = {}
-    const inbox = this.client.inbox
-    this.offs = [
+    client = app.client
+    cards = {}
+    const inbox = client.inbox
+    offs = [
       inbox.on('event', (ev) => {
         if (!NEWS[ev.kind]) return
         this.put(ev, true)
@@ -21,25 +24,25 @@ Page({
         if (ev.kind === 'voucher.redeemed') wx.vibrateShort({type: 'heavy'})
       }),
       inbox.on('reset', () => {
-        this.cards = {}
+        cards = {}
         this.load()
       }),
     ]
     this.load()
   },
 
-  onUnload() { this.offs.forEach((off) => off()) },
+  onUnload() { offs.forEach((off) => off()) },
   onPullDownRefresh() { this.load().then(() => wx.stopPullDownRefresh()) },
   // 离开这一页，就不再算“新”。
   onHide() {
-    for (const code in this.cards) this.cards[code].fresh = false
+    for (const code in cards) cards[code].fresh = false
     this.draw()
   },
 
   // 从新到旧读收件箱的历史，最多一千条；券很多的话，请由您的后端列出（GET /api/v1/vouchers?owner=）。
   async load() {
     this.setData({loading: true, error: ''})
-    const inbox = this.client.inbox
+    const inbox = client.inbox
     try {
       for (let before, pages = 0; pages < 10; pages++) {
         const page = await inbox.history({before, limit: 100})
@@ -57,14 +60,14 @@ Page({
 
   // 同一张券，只留最新的一次变化。
   put(ev, fresh) {
-    const old = this.cards[ev.body.code]
+    const old = cards[ev.body.code]
     if (old && old.seq >= ev.seq) return
-    this.cards[ev.body.code] = card(ev.body, ev.seq, fresh || !!(old && old.fresh))
+    cards[ev.body.code] = card(ev.body, ev.seq, fresh || !!(old && old.fresh))
   },
 
   draw() {
     const order = (c) => (c.status === 'issued' ? 0 : 1) // 能用的在前，新的在前
-    this.setData({cards: Object.values(this.cards).sort((a, b) => order(a) - order(b) || b.issued - a.issued)})
+    this.setData({cards: Object.values(cards).sort((a, b) => order(a) - order(b) || b.issued - a.issued)})
   },
 
   copy(e) { wx.setClipboardData({data: e.currentTarget.dataset.code}) },
