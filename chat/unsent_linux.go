@@ -2,18 +2,15 @@ package chat
 
 import (
 	"syscall"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 )
 
 // unacknowledged returns how many bytes the peer's TCP has not acknowledged
 // yet (tcp(7), SIOCOUTQ); 1 if that cannot be told.
-func unacknowledged(raw syscall.RawConn) (n int) {
-	n = 1
+func unacknowledged(raw syscall.RawConn) int {
+	n := int32(1)
 	_ = raw.Control(func(fd uintptr) {
-		if q, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
-			n = q
-		}
+		_, _, _ = syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 	})
-	return n
+	return int(n)
 }
