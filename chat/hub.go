@@ -90,6 +90,10 @@ type Hub struct {
 	conns    map[*Client]bool     // all, from the upgrade on
 	dialects map[string]*dialect  // by name
 
+	// talks is held while a round is told, and while a talk is joined or left:
+	// a round tells a talk's event in the talk and in the inbox.
+	talks sync.Mutex
+
 	origins originTable
 	wheel   *wheel
 	replays chan struct{} // a slot for each log read that may run at once

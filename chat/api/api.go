@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -22,6 +23,10 @@ import (
 
 // Hub is the live side, as far as this package needs it: *chat.Hub.
 type Hub interface {
+	// Issue makes vouchers, and ChangeVoucher redeems, reverses or withdraws
+	// one; each tells the owner.
+	Issue(ctx context.Context, o chat.VoucherOrder) ([]chat.Voucher, error)
+	ChangeVoucher(ctx context.Context, code string, a chat.VoucherAct) (chat.VoucherChange, error)
 	// Publish appends the events, all or none, and hands them to the live
 	// connections. The deliveries come in the order of the events.
 	Publish(ctx context.Context, events []chat.Event) ([]chat.Delivery, error)
@@ -45,6 +50,8 @@ type Log interface {
 // Store is what this package keeps and reads besides the hub.
 type Store interface {
 	Log
+	Vouchers
+	Staff
 	Settings
 	Keys
 	Answers
@@ -77,8 +84,11 @@ type API struct {
 	opts   Options
 	mux    *http.ServeMux // patterns of huma's operations, all with a method
 	huma   huma.API
-	guard  *guard
+	guard  *guard[netip.Prefix] // wrong keys, passwords and PINs, by address
 	pass   passwordCheck
+	pins   pinCheck
+	codes  codeGuard
+	cross  map[string]bool // patterns of what pages of other sites may call
 	uses   keyUses
 	flight inflight
 	spec   document
@@ -110,8 +120,11 @@ func New(o Options) (*API, error) {
 	if o.Addr == nil {
 		o.Addr = peerAddr
 	}
-	a := &API{opts: o, mux: http.NewServeMux(), guard: newGuard(o.Now)}
+	a := &API{opts: o, mux: http.NewServeMux(), cross: make(map[string]bool),
+		guard: newGuard[netip.Prefix](o.Now, guardBurst, guardEvery)}
 	a.pass.init()
+	a.pins.init(o.Now)
+	a.codes.init(o.Now)
 	a.stats.init(a)
 	if err := sweepBackups(o.Folder); err != nil {
 		return nil, fmt.Errorf("api: remove left-over backups: %w", err)
@@ -120,6 +133,8 @@ func New(o Options) (*API, error) {
 	a.huma.UseMiddleware(a.authenticate, a.once)
 	a.registerEvents()
 	a.registerTopics()
+	a.registerVouchers()
+	a.registerStaff()
 	a.registerSessions()
 	a.registerTokens()
 	a.registerKeys()
@@ -209,7 +224,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(sw, r, chat.Errorf(chat.CodeInternal, ""))
 	}()
 
+	if r.Method == http.MethodOptions && a.preflight(sw, r) {
+		return
+	}
 	handler, pattern := a.mux.Handler(r)
+	if a.cross[pattern] {
+		allowAnyOrigin(h)
+	}
 	if pattern == "" {
 		a.unknown(sw, r, handler)
 		return
@@ -218,7 +239,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// its answer for ever; a backup sets its own.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * callTimeout))
 	r.Body = http.MaxBytesReader(w, r.Body, eventsBody+1)
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
 		// Bodies are JSON whatever they are called: `curl -d` and old PHP code
 		// call it a form. Cross-site requests are refused where a browser
 		// could send credentials by itself, in authenticate.
@@ -255,7 +276,11 @@ func register[I, O any](a *API, need role, op huma.Operation, fn func(context.Co
 		op.Metadata = map[string]any{}
 	}
 	op.Metadata[metaRole] = need
-	op.Security = need.security()
+	also, _ := op.Metadata[metaAlso].([]role)
+	op.Security = need.security(also)
+	if need == roleNone || also != nil {
+		a.cross[op.Method+" "+op.Path] = true
+	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()

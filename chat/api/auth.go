@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,34 +19,54 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// role is what a caller may do. Each may do what the one before may.
+// role is what a caller may do. An operator may do what a key may; a client
+// and staff may only what names them in its Metadata.
 type role int
 
 const (
 	roleNone     role = iota
+	roleClient        // has a client's token: somebody who owns vouchers
+	roleStaff         // has signed in to redeem vouchers
 	roleKey           // holds an API key: a backend
 	roleOperator      // knows the operator's password, or sits at the machine
 )
 
 const (
 	metaRole     = "role"
+	metaAlso     = "also" // []role, besides those from metaRole on
 	operatorName = "operator"
 	schemeKey    = "key"
 	schemeBasic  = "operator"
+	schemeStaff  = "staff"
+	schemeClient = "client"
 )
 
-// security is how the role stands in the OpenAPI document.
-func (r role) security() []map[string][]string {
-	if r == roleOperator {
+// security is how the role, and those that may also, stand in the OpenAPI document.
+func (r role) security(also []role) []map[string][]string {
+	switch r {
+	case roleNone:
+		return []map[string][]string{{}} // said, and not forgotten
+	case roleOperator:
 		return []map[string][]string{{schemeBasic: {}}}
 	}
-	return []map[string][]string{{schemeKey: {}}, {schemeBasic: {}}}
+	list := []map[string][]string{{schemeKey: {}}, {schemeBasic: {}}}
+	for _, r := range also {
+		switch r {
+		case roleStaff:
+			list = append(list, map[string][]string{schemeStaff: {}})
+		case roleClient:
+			list = append(list, map[string][]string{schemeClient: {}})
+		}
+	}
+	return list
 }
 
 // caller is who asks.
 type caller struct {
-	id   string // of the key, or operatorName: what idempotency keys belong to
-	role role
+	id    string // of the key, or operatorName: what idempotency keys belong to
+	role  role
+	staff chat.Staff // of roleStaff
+	user  string     // of roleClient
 }
 
 // authenticate lets those pass who have the role that the operation needs.
@@ -55,10 +76,27 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 	c := callOf(r.Context())
 	c.operation = op.OperationID
 	need, _ := op.Metadata[metaRole].(role)
+	also, _ := op.Metadata[metaAlso].([]role)
+	if need == roleNone {
+		next(ctx)
+		return
+	}
 	who, err := a.identify(r)
 	switch {
+	case err != nil && r.Header.Get("Authorization") == "" && slices.Contains(also, roleClient):
+		a.challenge(w, r, need, chat.Errorf(chat.CodeUnauthorized, "show a client's token (Authorization: Bearer TOKEN) to see its user's vouchers; "+
+			"in open mode a name alone proves nothing. Your site's backend gets tokens from /api/v1/tokens"))
+	case err != nil && r.Header.Get("Authorization") == "" && slices.Contains(also, roleStaff):
+		a.challenge(w, r, need, chat.Errorf(chat.CodeUnauthorized, "sign in at /api/v1/staff/sign-in first, or send an API key: Authorization: Bearer KEY"))
 	case err != nil:
 		a.challenge(w, r, need, err)
+	case who.role < need && slices.Contains(also, who.role):
+		c.caller = who
+		next(ctx)
+	case who.role == roleClient:
+		writeProblem(w, r, chat.Errorf(chat.CodeForbidden, "a client's token may only list its own user's vouchers here"))
+	case who.role == roleStaff:
+		writeProblem(w, r, chat.Errorf(chat.CodeForbidden, "staff may read, redeem and reverse a voucher by its code, and nothing else"))
 	case who.role < need:
 		writeProblem(w, r, chat.Errorf(chat.CodeForbidden, "an API key may not do this: log in as %s with the operator's password (HTTP Basic)", operatorName))
 	default:
@@ -87,6 +125,8 @@ func (a *API) identify(r *http.Request) (caller, error) {
 	switch {
 	case scheme == "":
 		return caller{}, chat.Errorf(chat.CodeUnauthorized, "send an API key: Authorization: Bearer KEY")
+	case strings.EqualFold(scheme, "Bearer") && looksSigned(value):
+		return a.byToken(r, value)
 	case strings.EqualFold(scheme, "Bearer"):
 		return a.byKey(r, value)
 	case strings.EqualFold(scheme, "Basic"):
@@ -103,7 +143,7 @@ func (a *API) byKey(r *http.Request, key string) (caller, error) {
 	if a.opts.LocalKey != "" {
 		local := sha256.Sum256([]byte(a.opts.LocalKey))
 		if subtle.ConstantTimeCompare(hash[:], local[:]) == 1 {
-			return caller{operatorName, roleOperator}, nil
+			return caller{id: operatorName, role: roleOperator}, nil
 		}
 	}
 	k, ok, err := a.opts.Store.KeyByHash(r.Context(), hash)
@@ -112,15 +152,51 @@ func (a *API) byKey(r *http.Request, key string) (caller, error) {
 	}
 	if ok && k.RevokedAt == 0 && subtle.ConstantTimeCompare(hash[:], k.Hash[:]) == 1 {
 		a.uses.used(a, k)
-		return caller{k.ID, roleKey}, nil
+		return caller{id: k.ID, role: roleKey}, nil
 	}
-	if wait := a.guard.failed(a.opts.Addr(r)); wait > 0 {
+	if wait := a.guard.failed(network(a.opts.Addr(r))); wait > 0 {
 		return caller{}, retryIn(wait, chat.CodeRateLimited, "too many wrong keys or passwords from this address; try again later")
 	}
 	if ok && k.RevokedAt != 0 {
 		return caller{}, chat.Errorf(chat.CodeUnauthorized, "this API key was revoked")
 	}
 	return caller{}, chat.Errorf(chat.CodeUnauthorized, "this API key is not known here")
+}
+
+// looksSigned tells a token from a key, most likely.
+func looksSigned(value string) bool {
+	return strings.HasPrefix(value, "eyJ") && strings.Count(value, ".") == 2
+}
+
+// byToken accepts a client's token or that of staff whose account is still as
+// it was when they signed in.
+func (a *API) byToken(r *http.Request, token string) (caller, error) {
+	user, _, err := a.opts.Tokens.Verify(token)
+	if err == nil {
+		return caller{id: "user:" + user, role: roleClient, user: user}, nil
+	}
+	if chat.CodeOf(err) == chat.CodeTokenExpired {
+		return caller{}, err
+	}
+	name, stamp, err := a.opts.Tokens.verifyStaff(token)
+	if chat.CodeOf(err) == chat.CodeTokenExpired {
+		return caller{}, err
+	}
+	if err != nil {
+		who, kerr := a.byKey(r, token) // a key that was given may look like anything
+		if kerr != nil && chat.CodeOf(kerr) == chat.CodeUnauthorized {
+			kerr = err
+		}
+		return who, kerr
+	}
+	staff, ok, err := a.opts.Store.StaffByName(r.Context(), name)
+	if err != nil {
+		return caller{}, err
+	}
+	if !ok || staff.Stamp != stamp {
+		return caller{}, chat.Errorf(chat.CodeBadToken, "this staff account was changed or removed since; sign in again")
+	}
+	return caller{id: "staff:" + name, role: roleStaff, staff: staff}, nil
 }
 
 // sameSite refuses what a browser sends on behalf of another site.
@@ -144,7 +220,7 @@ func (a *API) byPassword(r *http.Request) (caller, error) {
 	if !right {
 		return caller{}, chat.Errorf(chat.CodeUnauthorized, "the user must be %q, with the operator's password", operatorName)
 	}
-	return caller{operatorName, roleOperator}, nil
+	return caller{id: operatorName, role: roleOperator}, nil
 }
 
 const settingPassword = "operator_password"
@@ -209,7 +285,7 @@ func (p *passwordCheck) check(ctx context.Context, a *API, user, password, addr 
 	}
 	// A place is paid for before the slow check, and given back if right:
 	// many guesses at once do not get more than one after another.
-	if wait := a.guard.failed(addr); wait > 0 {
+	if wait := a.guard.failed(network(addr)); wait > 0 {
 		return false, retryIn(wait, chat.CodeRateLimited, "too many wrong keys or passwords from this address; try again later")
 	}
 	select {
@@ -221,7 +297,7 @@ func (p *passwordCheck) check(ctx context.Context, a *API, user, password, addr 
 	if !ok || !rightPassword(hash, password) || user != operatorName {
 		return false, nil
 	}
-	a.guard.forgive(addr)
+	a.guard.forgive(network(addr))
 	p.mu.Lock()
 	p.last, p.any = f, true
 	p.mu.Unlock()

@@ -8,60 +8,62 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A guard makes guessing slow: each address has some wrong tries at once and
-// then one in a while.
+// Wrong keys and passwords of an address: some at once, then one in a while.
 const (
 	guardBurst = 10
 	guardEvery = 6 * time.Second
-	guardMax   = 4096 // addresses remembered
+	guardMax   = 4096 // places remembered
 )
 
-type guard struct {
-	now func() time.Time
+// guard makes guessing slow: each place, an address or an account, has some
+// wrong tries at once and then one in a while.
+type guard[K comparable] struct {
+	now   func() time.Time
+	burst int
+	every time.Duration
 
 	mu    sync.Mutex
-	tries map[netip.Prefix]*rate.Limiter
+	tries map[K]*rate.Limiter
 }
 
-func newGuard(now func() time.Time) *guard {
-	return &guard{now: now, tries: make(map[netip.Prefix]*rate.Limiter)}
+func newGuard[K comparable](now func() time.Time, burst int, every time.Duration) *guard[K] {
+	return &guard[K]{now: now, burst: burst, every: every, tries: make(map[K]*rate.Limiter)}
 }
 
-// failed notes a wrong try and returns how long the address must wait, 0 if
-// it may be told yet that it was wrong.
-func (g *guard) failed(addr string) time.Duration {
+// failed notes a wrong try and returns how long the place must wait, 0 if it
+// may be told yet that it was wrong.
+func (g *guard[K]) failed(key K) time.Duration {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	key := network(addr)
 	l := g.tries[key]
 	if l == nil {
 		g.makeRoom(now)
-		l = rate.NewLimiter(rate.Every(guardEvery), guardBurst)
+		l = rate.NewLimiter(rate.Every(g.every), g.burst)
 		g.tries[key] = l
 	}
 	if l.AllowN(now, 1) {
 		return 0
 	}
 	short := 1 - l.TokensAt(now)
-	return max(time.Duration(short*float64(guardEvery)), time.Second)
+	return max(time.Duration(short*float64(g.every)), time.Second)
 }
 
-// forgive forgets the wrong tries of an address.
-func (g *guard) forgive(addr string) {
+// forgive forgets the wrong tries of a place.
+func (g *guard[K]) forgive(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.tries, network(addr))
+	delete(g.tries, key)
 }
 
 // makeRoom keeps the map bounded: those go that have all their tries again,
 // and then any, down to three quarters, so that it is seldom done.
-func (g *guard) makeRoom(now time.Time) {
+func (g *guard[K]) makeRoom(now time.Time) {
 	if len(g.tries) < guardMax {
 		return
 	}
 	for k, l := range g.tries {
-		if l.TokensAt(now) >= guardBurst {
+		if l.TokensAt(now) >= float64(g.burst) {
 			delete(g.tries, k)
 		}
 	}

@@ -50,6 +50,7 @@ type memory struct {
 	gate     chan struct{} // and goes on when this is closed
 	calls    int           // of Publish
 	panics   bool
+	vouchers vouchers
 }
 
 func newMemory() *memory {

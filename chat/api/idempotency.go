@@ -35,6 +35,7 @@ const (
 	headerReplayed = "Idempotency-Replayed"
 	maxKey         = 255
 	metaVault      = "vault"
+	metaSecret     = "secret" // the name of a member of the body that no hash of ours may tell
 )
 
 // IdempotencyHeader is embedded in the input of every POST, for its description; the
@@ -91,7 +92,7 @@ func (f *inflight) enter(ctx context.Context, key string) (leave func(), err err
 func (a *API) once(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	key := r.Header.Get(headerKey)
-	if r.Method != http.MethodPost || key == "" {
+	if r.Method != http.MethodPost || key == "" || ctx.Operation().Metadata[metaRole] == roleNone {
 		next(ctx)
 		return
 	}
@@ -124,7 +125,8 @@ func (a *API) once(ctx huma.Context, next func(huma.Context)) {
 	defer leave()
 
 	vault, _ := op.Metadata[metaVault].(vault)
-	request := sha256.Sum256(body)
+	secret, _ := op.Metadata[metaSecret].(string)
+	request := sha256.Sum256(without(secret, body))
 	first, ok, err := a.opts.Store.Answer(r.Context(), place)
 	if err != nil {
 		writeProblem(w, r, err)
@@ -148,6 +150,25 @@ func (a *API) once(ctx huma.Context, next func(huma.Context)) {
 	}
 	w.WriteHeader(rec.status)
 	_, _ = w.Write(rec.body.Bytes())
+}
+
+// without returns a body without its secret member, if it has one: a PIN is
+// short, and its hash would tell it to whoever reads the database.
+func without(secret string, body []byte) []byte {
+	if secret == "" {
+		return body
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return nil // refused anyway
+	}
+	for name := range members {
+		if strings.EqualFold(name, secret) {
+			delete(members, name)
+		}
+	}
+	body, _ = json.Marshal(members)
+	return body
 }
 
 // replay gives the first answer again, or refuses if it was to another body.

@@ -62,7 +62,11 @@ func (m *metrics) count(operation string, status int) {
 func (a *API) metrics(w http.ResponseWriter, r *http.Request) {
 	r, _ = a.with(r)
 	if !loopback(r) {
-		if _, err := a.identify(r); err != nil {
+		who, err := a.identify(r)
+		if err == nil && who.role < roleKey {
+			err = chat.Errorf(chat.CodeForbidden, "the metrics need an API key")
+		}
+		if err != nil {
 			a.challenge(w, r, roleKey, err)
 			return
 		}

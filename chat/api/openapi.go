@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-const about = `The HTTP side of Teahouse. Backends publish events here, read history, see who is online and issue client tokens; browsers and devices speak WebSocket at ` + "`/ws`" + `.
+const about = `The HTTP side of Teahouse. Backends publish events here, issue and redeem vouchers, read history, see who is online and issue client tokens; browsers and devices speak WebSocket at ` + "`/ws`" + `.
 
 Times are integers, milliseconds since 1970 UTC. Unknown fields are ignored. Errors are RFC 9457 problems with a stable ` + "`code`" + `; their sentences come in English or Chinese, by Accept-Language. Every POST takes an ` + "`Idempotency-Key`" + `.`
 
@@ -21,13 +21,15 @@ func config(version string) huma.Config {
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "Teahouse", Version: version, Description: about},
 			Tags: []*huma.Tag{ // in the order of the page
-				{Name: "Events"}, {Name: "Sessions"}, {Name: "Tokens"}, {Name: "Keys"}, {Name: "Operations"},
+				{Name: "Events"}, {Name: "Vouchers"}, {Name: "Staff"}, {Name: "Sessions"}, {Name: "Tokens"}, {Name: "Keys"}, {Name: "Operations"},
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					schemeKey:   {Type: "http", Scheme: "bearer", Description: "An API key"},
-					schemeBasic: {Type: "http", Scheme: "basic", Description: "The user `operator` with the operator's password. Everything that an API key may do, and keys and backups"},
+					schemeKey:    {Type: "http", Scheme: "bearer", Description: "An API key"},
+					schemeStaff:  {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "What staff got when they signed in"},
+					schemeClient: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A client's token"},
+					schemeBasic:  {Type: "http", Scheme: "basic", Description: "The user `operator` with the operator's password. Everything that an API key may do, and keys and backups"},
 				},
 			},
 		},
@@ -46,7 +48,7 @@ func tidy(doc *huma.OpenAPI) {
 		problem.Description = "What went wrong (RFC 9457)"
 	}
 	for _, path := range doc.Paths {
-		for _, op := range []*huma.Operation{path.Get, path.Post, path.Delete} {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Patch, path.Delete} {
 			if op == nil {
 				continue
 			}

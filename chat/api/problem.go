@@ -31,6 +31,11 @@ type Problem struct {
 	RequestID string       `json:"request_id,omitempty" doc:"Under this id the server's log has the cause"`
 	Errors    []FieldError `json:"errors,omitempty" doc:"What was wrong with which part of the request"`
 
+	RedeemedBy string        `json:"redeemed_by,omitempty" doc:"Of a voucher that is redeemed: by whom"`
+	Station    string        `json:"station,omitempty" doc:"Of a voucher that is redeemed: where"`
+	RedeemedAt int64         `json:"redeemed_at,omitempty" doc:"Of a voucher that is redeemed: when, milliseconds since 1970 UTC"`
+	Voucher    *chat.Voucher `json:"voucher,omitempty" doc:"The voucher that it is about, as it is"`
+
 	cause error // for the log and never shown
 }
 
@@ -137,8 +142,14 @@ func (c *call) problem(err error) *Problem {
 	if code == chat.CodeInternal {
 		p.Detail = w.detail // a message of the inside stays inside
 	}
+	if v := e.Voucher; v != nil {
+		p.RedeemedBy, p.Station, p.RedeemedAt, p.Voucher = v.RedeemedBy, v.Station, v.RedeemedAt, v
+	}
 	if c.chinese && w.titleZH != "" {
 		p.Title, p.Detail = w.titleZH, w.detailZH
+		if w.voucherZH != nil && e.Voucher != nil {
+			p.Detail = w.voucherZH(e.Voucher)
+		}
 		if w.precise && e.Message != "" {
 			p.Detail += "（" + e.Message + "）"
 		}

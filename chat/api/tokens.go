@@ -38,7 +38,8 @@ type Settings interface {
 type Tokens struct {
 	secret []byte
 	now    func() time.Time
-	parser *jwt.Parser
+	parser *jwt.Parser // of clients' tokens
+	staff  *jwt.Parser
 }
 
 // NewTokens returns the Tokens of this house. Its secret is made at the first
@@ -58,14 +59,17 @@ func NewTokens(ctx context.Context, s Settings, now func() time.Time) (*Tokens, 
 	if now == nil {
 		now = time.Now
 	}
-	return &Tokens{secret: secret, now: now, parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // the token does not choose
-		jwt.WithIssuer(tokenIssuer),
-		jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(),
-		jwt.WithLeeway(tokenLeeway),
-		jwt.WithTimeFunc(now),
-	)}, nil
+	parser := func(issuer string) *jwt.Parser {
+		return jwt.NewParser(
+			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // the token does not choose
+			jwt.WithIssuer(issuer),
+			jwt.WithExpirationRequired(),
+			jwt.WithIssuedAt(),
+			jwt.WithLeeway(tokenLeeway),
+			jwt.WithTimeFunc(now),
+		)
+	}
+	return &Tokens{secret: secret, now: now, parser: parser(tokenIssuer), staff: parser(staffIssuer)}, nil
 }
 
 // Issue returns a token for the user. A ttl of 0 means DefaultTTL.
