@@ -145,9 +145,10 @@ type house struct {
 	code           int // after ended
 }
 
-// serveArgs is the command line of a test's server. Later flags win.
+// serveArgs is the command line of a test's server. Later flags win. Tests do
+// not speak to the LAN of who runs them.
 func serveArgs(data string, args []string) []string {
-	return append([]string{"teahouse", "serve", "--addr=127.0.0.1:0", "--data=" + data, "--qr=never"}, args...)
+	return append([]string{"teahouse", "serve", "--addr=127.0.0.1:0", "--data=" + data, "--qr=never", "--announce=false"}, args...)
 }
 
 // furniture is the files of a data folder in which the tests' secrets are kept

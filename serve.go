@@ -36,6 +36,7 @@ type serveOptions struct {
 	replayMax      int
 	stopWait       time.Duration
 	qr             string
+	announce       bool
 	level          slog.Level
 	stdout, stderr io.Writer
 	language       string
@@ -68,6 +69,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
 			&cli.DurationFlag{Name: "stop-timeout", Value: 10 * time.Second, Usage: "how long a stop may take before it is cut off"},
+			&cli.BoolFlag{Name: "announce", Value: true, Usage: "tell apps in the LAN where the server is (mDNS, UDP port 5353); false keeps it silent"},
 			&cli.StringFlag{Name: "qr", Value: "auto", Usage: "show the page's QR code at the start: auto (in a terminal), always or never"},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 		),
@@ -113,7 +115,7 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	o := &serveOptions{
 		addr: c.String("addr"), data: c.String("data"), durability: c.String("durability"),
 		allowOrigin: c.StringSlice("allow-origin"), queue: c.Int("queue-bytes"), recent: c.Int("recent-bytes"),
-		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), qr: c.String("qr"),
+		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), qr: c.String("qr"), announce: c.Bool("announce"),
 		limits: chat.DefaultLimits(), stdout: stdout, stderr: stderr, language: language(),
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
@@ -250,6 +252,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	defer forget()
 	greet(o, listener.Addr(), url, made)
+	silence := announce(ctx, o, listener.Addr().(*net.TCPAddr), log)
 
 	var failed error
 	select {
@@ -262,6 +265,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 		failed = fmt.Errorf("the HTTP server stopped by itself: %w", err)
 	}
 
+	silence() // first, so that nobody is sent here any more
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.stopWait)
 	defer cancel()
 	httpDown := make(chan error, 1)
