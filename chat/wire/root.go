@@ -104,6 +104,6 @@ func (d listening) Decode(frame []byte) (chat.Command, error) {
 		return d.root.Decode(frame)
 	}
 	o := d.root.compat.relay(d.root.handshake)
-	o.Keep = true
+	o.Keep, o.Commands = true, nil
 	return chat.Command{Op: chat.OpBecome, Become: &o}, nil
 }
