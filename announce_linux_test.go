@@ -172,7 +172,10 @@ func newPhone(c *computer) *phone {
 			}
 			var m dnsmessage.Message
 			if m.Unpack(buf[:n]) == nil && m.Response {
-				p.heard <- m
+				select {
+				case p.heard <- m:
+				default: // nobody listens any more
+				}
 			}
 		}
 	}()
