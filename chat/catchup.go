@@ -194,9 +194,16 @@ func (c *Client) replayRecent(s *subscription) (done, ok bool) {
 // t.mu.
 func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
 	t, d := s.topic, c.dialect()
+	now := int64(0) // asked for only if something can expire
+	for i := range page {
+		if page[i].event.Expires != 0 {
+			now = time.Now().UnixMilli()
+			break
+		}
+	}
 	key := joinedKey{d.number, page[0].event.Seq, page[len(page)-1].event.Seq}
 	c.mu.Lock()
-	mine := len(c.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it
+	mine := now != 0 || len(c.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it, or not for long
 	c.mu.Unlock()
 	if !mine && t.joinedKey == key && t.joined != nil {
 		return t.joined
@@ -208,6 +215,9 @@ func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
 	joined := make([]byte, 0, size)
 	for i := range page {
 		e := &page[i]
+		if e.event.Expired(now) {
+			continue
+		}
 		if mine {
 			joined = append(joined, c.replayed(s, &e.event, e.frame(d))...)
 		} else {

@@ -72,6 +72,7 @@
 //	round's flushers one less than processors, help to write at the end of a round
 //	Hub.tick         the coarse clock, and the timer wheel that pings and gives up connections
 //	laterQueue.run   two: writes who came and who went; asks who is unsure how far it got; 50 ms later, many at once
+//	Hub.deliverDue   appends what is scheduled when it is due
 //	recorder.run     writes sessions to the store, many at once, a little later
 //	link.read        one for each connection, parked while it is idle
 //	Client.runCatchUp  one for a client while one of its subscriptions is behind
@@ -91,7 +92,7 @@
 //	Client.mu     its list of subscriptions, what is behind, what it sent
 //	outbox.mu     the queue of frames
 //
-// The locks of recorder, awayList, wheel, originTable, publishCall and commandGate are
+// The locks of recorder, awayList, scheduler, wheel, originTable, publishCall and commandGate are
 // leaves: nothing is taken while they are held. No lock is held while the
 // store works or a write could block.
 //

@@ -28,12 +28,20 @@ type Event struct {
 	Body json.RawMessage
 	// At is the server's clock at the commit, milliseconds since 1970 UTC.
 	At int64
+	// Expires is when the event stops to be repeated, milliseconds since 1970
+	// UTC; 0 is never. From then on replays and histories leave it out. Those
+	// who are live when it is appended are told it in any case.
+	Expires int64
 
 	// Origin is a tag of this process that a Store hands from Append to Tail
 	// unchanged and does not keep: it leads the hub back to whoever waits for
 	// this very event. 0 means nobody does.
 	Origin uint64
 }
+
+// Expired reports that the event is not to be repeated at the time now, in
+// milliseconds since 1970 UTC.
+func (e *Event) Expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
 // Position is a place in one particular log. Epoch names the log: a new file
 // or a restored backup has another one, so that an old position is noticed.

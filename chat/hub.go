@@ -96,6 +96,7 @@ type Hub struct {
 
 	origins originTable
 	wheel   *wheel
+	sched   *scheduler
 	replays chan struct{} // a slot for each log read that may run at once
 	rec     *recorder
 	later   *laterQueue
@@ -161,6 +162,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.origins.waiting = make(map[uint64]*origin)
+	h.sched = newScheduler()
 	h.since = time.Now()
 	h.now.Store(h.since.Unix())
 	h.wheel = newWheel(h.now.Load())
@@ -186,6 +188,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
 	var wg sync.WaitGroup
+	wg.Go(func() { h.deliverDue(ctx) })
 	wg.Go(func() { h.tick(ctx) })
 	wg.Go(func() { h.rec.run(ctx) })
 	wg.Go(func() { h.later.run(ctx, laterDelay, h.flushAll) })

@@ -8,8 +8,10 @@ import (
 // Delivery says what became of one published event.
 type Delivery struct {
 	Event     Event
-	Online    int  // to how many live connections it was handed; 0 for a duplicate
-	Duplicate bool // the same (Topic, From, Key) was in the log already: Event is the first one
+	Online    int    // to how many live connections it was handed; 0 for a duplicate
+	Duplicate bool   // the same (Topic, From, Key) was there already: Event is the first one
+	Scheduled string // it is not in the log yet, Event.Seq is 0: the ID of what is Scheduled
+	Due       int64  // if it is: when it will be appended, ms since 1970 UTC
 }
 
 // publishCall waits until the hub has told all events of one Publish.
@@ -30,8 +32,9 @@ func (p *publishCall) told(index, online int) {
 }
 
 // Publish appends events on behalf of the house or of a backend and returns
-// when they are durable and have been handed to the live connections. Kinds
-// are not restricted. An error is an *Error and means that nothing was stored.
+// when they are durable and have been handed to the live connections. An event
+// that is scheduled, by its Topic, From and Key, is left to that. Kinds are not
+// restricted. An error is an *Error and means that nothing was stored.
 func (h *Hub) Publish(ctx context.Context, events []Event) ([]Delivery, error) {
 	if err := h.Ready(); err != nil {
 		return nil, err
@@ -39,6 +42,17 @@ func (h *Hub) Publish(ctx context.Context, events []Event) ([]Delivery, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
+	waiting, err := h.waiting(ctx, events)
+	switch {
+	case err != nil:
+		return nil, err
+	case waiting != nil:
+		return h.publishRest(ctx, events, waiting)
+	}
+	return h.publish(ctx, events)
+}
+
+func (h *Hub) publish(ctx context.Context, events []Event) ([]Delivery, error) {
 	events = append([]Event(nil), events...)
 	call := &publishCall{online: make([]int, len(events)), done: make(chan struct{})}
 	if err := h.checkBatch(events); err != nil {

@@ -23,14 +23,17 @@ type Store interface {
 	Append(ctx context.Context, events ...Event) ([]Event, error)
 
 	// Replay returns the oldest events of the topics with Seq > after, in
-	// Seq order, at most limit.
+	// Seq order, at most limit. Those that have expired by the store's clock
+	// are left out and do not count.
 	Replay(ctx context.Context, topics []string, after int64, limit int) ([]Event, error)
 
 	// Before returns the newest events of the topic with Seq < seq, in Seq
-	// order, at most limit; seq 0 or less means from the newest on.
+	// order, at most limit; seq 0 or less means from the newest on. Those that
+	// have expired are left out and do not count.
 	Before(ctx context.Context, topic string, seq int64, limit int) ([]Event, error)
 
-	// Backlog says what a reader of the topic at after has before it.
+	// Backlog says what a reader of the topic at after has before it, expired
+	// events included: they cost a look.
 	Backlog(ctx context.Context, topic string, after int64, max int) (Backlog, error)
 
 	// Tail calls deliver with committed batches in Seq order, beginning
@@ -75,6 +78,31 @@ type Store interface {
 	// Vouchers lists vouchers, the newest first.
 	Vouchers(ctx context.Context, q VoucherQuery) ([]Voucher, error)
 
+	// Schedule keeps an event for later, for each of s.Topics; ID, N, Made and
+	// Count are the store's to fill in, and Expires counts from s.Due. A topic
+	// where the event's (From, Key) is in the log already, or is scheduled, is
+	// left out: its Delivery is a Duplicate that says where the first one is.
+	// The others are scheduled together, all or none. The deliveries come in
+	// the order of the topics, and are durable.
+	Schedule(ctx context.Context, s Scheduled) ([]Delivery, error)
+
+	// AppendDue appends what is due by the store's clock, in the order of Due
+	// and then of scheduling, together as far as at most limit events go, but
+	// at least what one Schedule kept: that is never split. It leaves the
+	// schedule in the same transaction. What has expired meanwhile is dropped,
+	// and an event whose (Topic, From, Key) has come into the log otherwise is
+	// not written again. AppendDue returns how many events it took off the
+	// schedule, and when the next one is due, in ms since 1970 UTC; that is 0
+	// if none is left, and may have passed already.
+	AppendDue(ctx context.Context, limit int) (taken int, next int64, err error)
+
+	// Scheduled lists what is to come, in the order in which it will.
+	Scheduled(ctx context.Context, q ScheduledQuery) ([]Scheduled, error)
+
+	// Unschedule cancels what one Schedule kept: none of it will be appended.
+	// It reports false if nothing of this ID is scheduled, or not any more.
+	Unschedule(ctx context.Context, id string) (bool, error)
+
 	// SaveSessions writes the sessions as they are now, each whole, keyed by
 	// ID, in one transaction. It may be called for sessions that are new,
 	// changed or ended.
@@ -97,6 +125,26 @@ type VoucherQuery struct {
 	Batch  string
 	Before int64 // only those with a smaller ID: the last one of the page before
 	Limit  int   // at most this many; 0 means 50
+}
+
+// Scheduled is an event that is to be appended later, in one topic or in many.
+type Scheduled struct {
+	ID     string   // names it for whoever cancels it
+	N      int64    // rises in the order of scheduling; with Due the place in the list
+	Due    int64    // when it is to be appended, ms since 1970 UTC
+	Made   int64    // when it was scheduled, ms since 1970 UTC
+	Count  int      // in how many topics
+	Topics []string // they, or the first of them: see ScheduledQuery.Names
+	Event  Event    // without Topic, Seq, At and Origin
+}
+
+// ScheduledQuery selects what is scheduled. Zero fields do not filter.
+type ScheduledQuery struct {
+	ID        string
+	From, Key string // if Key is set: only what has this key of this sender
+	Due, N    int64  // only what comes after this place
+	Limit     int    // at most this many; 0 means 50
+	Names     int    // how many topics to name of each; 0 means all
 }
 
 // Session is one connection of one device of one user, as it is kept.

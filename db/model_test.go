@@ -39,7 +39,7 @@ func (m *model) of(topics []string, from, to int64) (events []chat.Event) {
 }
 
 func alike(a, b chat.Event) bool {
-	return a.Seq == b.Seq && a.At == b.At && a.Kind == b.Kind && sameKey(&a, &b) && string(a.Body) == string(b.Body)
+	return a.Seq == b.Seq && a.At == b.At && a.Kind == b.Kind && a.Expires == b.Expires && sameKey(&a, &b) && string(a.Body) == string(b.Body)
 }
 
 // A store with so little memory that every event soon goes through all its
@@ -88,6 +88,9 @@ func TestModel(t *testing.T) {
 		defer func() { s.Close() }()
 		epoch := position(t, s).Epoch
 		m := &model{pruned: make(map[string]int64)}
+		alive := func(events []chat.Event) []chat.Event {
+			return slices.DeleteFunc(events, func(e chat.Event) bool { return e.Expired(now.Load()) })
+		}
 		aTopic := rapid.SampledFrom(topics)
 		aSeq := func(rt *rapid.T) int64 { return rapid.Int64Range(-1, m.head+2).Draw(rt, "seq") }
 		check := func(rt *rapid.T, what string, got, want []chat.Event) {
@@ -109,6 +112,9 @@ func TestModel(t *testing.T) {
 					batch[i] = message(aTopic.Draw(rt, "topic"), fmt.Sprint("u", n%3), "", n)
 					if k := rapid.IntRange(0, 400).Draw(rt, "key"); k > 0 {
 						batch[i].Key = fmt.Sprint(k)
+					}
+					if ttl := rapid.Int64Range(-1, 3).Draw(rt, "ttl"); ttl > 0 {
+						batch[i].Expires = now.Load() + ttl*100_000
 					}
 				}
 				out, err := s.Append(t.Context(), batch...)
@@ -132,7 +138,7 @@ func TestModel(t *testing.T) {
 				if err != nil {
 					rt.Fatal(err)
 				}
-				want := m.of(of, after, 1<<60)
+				want := alive(m.of(of, after, 1<<60))
 				check(rt, fmt.Sprint("Replay of ", of, after, limit), got, want[:min(limit, len(want))])
 			},
 			"before": func(rt *rapid.T) {
@@ -145,7 +151,7 @@ func TestModel(t *testing.T) {
 				if seq <= 0 {
 					seq = 1 << 60
 				}
-				want := m.of([]string{of}, 0, seq)
+				want := alive(m.of([]string{of}, 0, seq))
 				check(rt, fmt.Sprint("Before of ", of, seq, limit), got, want[max(0, len(want)-limit):])
 			},
 			"backlog": func(rt *rapid.T) {

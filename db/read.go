@@ -14,11 +14,11 @@ var errBusy = errors.New("the database is busy")
 
 // eventColumns are what readEvent takes, from events e and topics t. The body
 // is kept as text for whoever looks at the file, and read as bytes.
-const eventColumns = `e.seq, t.name, e.at, e.kind, e.sender, e.key, CAST(e.body AS BLOB)`
+const eventColumns = `e.seq, t.name, e.at, e.kind, e.sender, e.key, CAST(e.body AS BLOB), e.expires`
 
 func readEvent(row []driver.Value) chat.Event {
 	return chat.Event{Seq: integer(row[0]), Topic: text(row[1]), At: integer(row[2]), Kind: text(row[3]),
-		From: text(row[4]), Key: text(row[5]), Body: blob(row[6])}
+		From: text(row[4]), Key: text(row[5]), Body: blob(row[6]), Expires: integer(row[7])}
 }
 
 // read lends one of the few read-only connections to f.
@@ -58,10 +58,34 @@ const maxPage = 1 << 20
 
 func page(limit int) int { return min(max(limit, 0), maxPage) }
 
-// Replay implements chat.Store: what the index holds up to the watermark, and
-// the memory tail above it, both as they were at one moment.
+// Replay implements chat.Store. Few events expire, so they are left out page
+// by page, rather than asked for by each statement.
 func (s *Store) Replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
 	limit = page(limit)
+	var out []chat.Event
+	for {
+		events, err := s.replay(ctx, topics, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		full := len(events) == limit && limit > 0
+		if full {
+			after = events[limit-1].Seq
+		}
+		if events = s.repeatable(events); out == nil {
+			out = events
+		} else {
+			out = append(out, events...)
+		}
+		if !full || len(out) >= limit {
+			return out[:min(len(out), limit)], nil
+		}
+	}
+}
+
+// replay is Replay with what has expired: what the index holds up to the
+// watermark, and the memory tail above it, both as they were at one moment.
+func (s *Store) replay(ctx context.Context, topics []string, after int64, limit int) ([]chat.Event, error) {
 	if len(topics) > 1 {
 		topics = slices.Compact(slices.Sorted(slices.Values(topics)))
 	}
@@ -233,9 +257,38 @@ func (s *Store) fetch(c *conn, v *view, seqs []int64) ([]chat.Event, error) {
 	return events, nil
 }
 
+// repeatable leaves out what has expired.
+func (s *Store) repeatable(events []chat.Event) []chat.Event {
+	now := s.clock().UnixMilli()
+	return slices.DeleteFunc(events, func(e chat.Event) bool { return e.Expired(now) })
+}
+
 // Before implements chat.Store.
 func (s *Store) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
 	limit = page(limit)
+	var out []chat.Event
+	for {
+		events, err := s.before(ctx, topic, seq, limit)
+		if err != nil {
+			return nil, err
+		}
+		full := len(events) == limit && limit > 0
+		if full {
+			seq = events[0].Seq
+		}
+		if events = s.repeatable(events); out == nil {
+			out = events
+		} else {
+			out = append(events, out...)
+		}
+		if !full || len(out) >= limit {
+			return out[max(0, len(out)-limit):], nil
+		}
+	}
+}
+
+// before is Before with what has expired.
+func (s *Store) before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
 	if ctx.Err() != nil {
 		return nil, gaveUp(ctx)
 	}

@@ -133,7 +133,7 @@ func (t *tx) fresh() []chat.Event {
 // topicsKept is how many topics' ids the writer remembers.
 const topicsKept = 1 << 16
 
-const insertEvent = `INSERT INTO events (seq, topic_id, key_hash, at, kind, sender, key, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+const insertEvent = `INSERT INTO events (seq, topic_id, key_hash, at, kind, sender, key, body, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // write adds the events to the log, or finds them there.
 func (t *tx) write(events []chat.Event, hashes []uint64) error {
@@ -168,7 +168,7 @@ func (t *tx) write(events []chat.Event, hashes []uint64) error {
 			return err
 		}
 		e.Seq, e.At = t.head+1, t.at
-		if _, err := t.exec(insertEvent, e.Seq, id, hash, e.At, e.Kind, e.From, e.Key, string(e.Body)); err != nil {
+		if _, err := t.exec(insertEvent, e.Seq, id, hash, e.At, e.Kind, e.From, e.Key, string(e.Body), e.Expires); err != nil {
 			return err
 		}
 		tl.stage(*e)

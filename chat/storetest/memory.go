@@ -24,6 +24,7 @@ type Memory struct {
 	keys     map[[3]string]int // index in events
 	pruned   map[string]int64
 	sessions map[string]chat.Session
+	agenda   agenda
 	grown    chan struct{} // closed and replaced at each append
 	fail     error
 	vouchers []kept // by ID, from 1
@@ -93,6 +94,11 @@ func (m *Memory) Append(ctx context.Context, events ...chat.Event) ([]chat.Event
 	if m.fail != nil {
 		return nil, m.fail
 	}
+	return m.append(events), nil
+}
+
+// append is Append for who holds m.mu.
+func (m *Memory) append(events []chat.Event) []chat.Event {
 	at := m.clock().UnixMilli()
 	if n := len(m.events); n > 0 {
 		at = max(at, m.events[n-1].At)
@@ -115,7 +121,7 @@ func (m *Memory) Append(ctx context.Context, events ...chat.Event) ([]chat.Event
 	}
 	close(m.grown)
 	m.grown = make(chan struct{})
-	return out, nil
+	return out
 }
 
 func (m *Memory) pick(want func(*chat.Event) bool) (out []chat.Event) {
@@ -135,7 +141,10 @@ func (m *Memory) Replay(ctx context.Context, topics []string, after int64, limit
 	if err := gaveUp(ctx); err != nil {
 		return nil, err
 	}
-	out := m.pick(func(e *chat.Event) bool { return e.Seq > after && slices.Contains(topics, e.Topic) })
+	now := m.clock().UnixMilli()
+	out := m.pick(func(e *chat.Event) bool {
+		return e.Seq > after && !e.Expired(now) && slices.Contains(topics, e.Topic)
+	})
 	return out[:min(len(out), max(limit, 0))], nil
 }
 
@@ -144,7 +153,10 @@ func (m *Memory) Before(ctx context.Context, topic string, seq int64, limit int)
 	if err := gaveUp(ctx); err != nil {
 		return nil, err
 	}
-	out := m.pick(func(e *chat.Event) bool { return e.Topic == topic && (seq <= 0 || e.Seq < seq) })
+	now := m.clock().UnixMilli()
+	out := m.pick(func(e *chat.Event) bool {
+		return e.Topic == topic && !e.Expired(now) && (seq <= 0 || e.Seq < seq)
+	})
 	return out[max(0, len(out)-max(limit, 0)):], nil
 }
 

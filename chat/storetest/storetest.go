@@ -47,6 +47,12 @@ func Run(t *testing.T, open Open) {
 		{"TailSlow", testTailSlow},
 		{"Origin", testOrigin},
 		{"Talks", testTalks},
+		{"Expires", testExpires},
+		{"ExpiresMany", testExpiresMany},
+		{"Schedule", testSchedule},
+		{"ScheduleKeys", testScheduleKeys},
+		{"ScheduleList", testScheduleList},
+		{"ScheduleConcurrent", testScheduleConcurrent},
 		{"Sessions", testSessions},
 		{"SessionsReopen", testSessionsReopen},
 		{"VoucherIssue", testVoucherIssue},
@@ -126,7 +132,7 @@ func same(t *testing.T, what string, got, want []chat.Event) {
 
 func equal(a, b chat.Event) bool {
 	return a.Seq == b.Seq && a.Topic == b.Topic && a.Kind == b.Kind && a.From == b.From && a.Key == b.Key &&
-		a.At == b.At && string(a.Body) == string(b.Body)
+		a.At == b.At && a.Expires == b.Expires && string(a.Body) == string(b.Body)
 }
 
 // rising fails unless the Seqs rise strictly from above after.
