@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -106,17 +107,70 @@ func isNumber(v []byte) bool {
 
 func isNull(v []byte) bool { return string(v) == "null" }
 
-// unquote returns what a valid JSON string says.
+// unquote returns what a valid JSON string says. A half of a surrogate pair
+// becomes U+FFFD.
 func unquote(literal []byte) string {
-	if bytes.IndexByte(literal, '\\') < 0 {
-		if len(literal) < 2 {
-			return ""
-		}
-		return string(literal[1 : len(literal)-1])
+	if len(literal) < 2 {
+		return ""
 	}
-	var s string
-	_ = json.Unmarshal(literal, &s) // of a valid string it cannot fail
-	return s
+	v := literal[1 : len(literal)-1]
+	i := bytes.IndexByte(v, '\\')
+	if i < 0 {
+		return string(v)
+	}
+	said := make([]byte, 0, len(v))
+	for ; i >= 0 && i+1 < len(v); i = bytes.IndexByte(v, '\\') {
+		said = append(said, v[:i]...)
+		b := v[i+1]
+		v = v[i+2:]
+		switch b {
+		case 'b':
+			said = append(said, '\b')
+		case 'f':
+			said = append(said, '\f')
+		case 'n':
+			said = append(said, '\n')
+		case 'r':
+			said = append(said, '\r')
+		case 't':
+			said = append(said, '\t')
+		case 'u':
+			var r rune
+			if r, v = hexRune(v); utf16.IsSurrogate(r) {
+				pair := utf8.RuneError
+				if len(v) >= 6 && v[0] == '\\' && v[1] == 'u' {
+					low, after := hexRune(v[2:])
+					if pair = utf16.DecodeRune(r, low); pair != utf8.RuneError {
+						v = after
+					}
+				}
+				r = pair
+			}
+			said = utf8.AppendRune(said, r)
+		default:
+			said = append(said, b)
+		}
+	}
+	return string(append(said, v...))
+}
+
+// hexRune reads the four hexadecimal digits that v begins with.
+func hexRune(v []byte) (r rune, rest []byte) {
+	if len(v) < 4 {
+		return utf8.RuneError, nil
+	}
+	for _, b := range v[:4] {
+		switch {
+		case b >= 'a':
+			b -= 'a' - 10
+		case b >= 'A':
+			b -= 'A' - 10
+		default:
+			b -= '0'
+		}
+		r = r<<4 | rune(b)
+	}
+	return r, v[4:]
 }
 
 // says reports whether a JSON string says text.
@@ -248,13 +302,12 @@ func appendValue(dst, v []byte, html bool) []byte {
 // appendHTML appends one JSON string with HTML's characters escaped, however
 // they are written in it.
 func appendHTML(dst, literal []byte) []byte {
-	if bytes.IndexByte(literal, '\\') >= 0 {
-		return appendQuoted(dst, unquote(literal), true)
+	for i, b := range literal {
+		if b == '\\' || b == '&' || b == '<' || b == '>' || b == 0xe2 && i+2 < len(literal) && literal[i+1] == 0x80 {
+			return appendQuoted(dst, unquote(literal), true)
+		}
 	}
-	if bytes.IndexAny(literal, "&<>\u2028\u2029") < 0 {
-		return append(dst, literal...)
-	}
-	return appendQuoted(dst, unquote(literal), true)
+	return append(dst, literal...)
 }
 
 // appendLines appends v with U+2028 and U+2029 escaped. Outside of strings

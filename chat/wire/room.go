@@ -103,7 +103,7 @@ func addressee(v []byte) (user string, ok bool) {
 // message; an inbox everything, as text or as JSON in a string.
 func (d room) AppendEvent(dst []byte, e *chat.Event) []byte {
 	if d.mixed && isVoucherKind(e) {
-		return appendVoucher(dst, e)
+		return appendVoucher(dst, e, d.html)
 	}
 	l, ok := readShown(e)
 	switch {

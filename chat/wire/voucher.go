@@ -34,7 +34,7 @@ func (voucher) Name() string { return "voucher" }
 // AppendEvent implements chat.Dialect.
 func (voucher) AppendEvent(dst []byte, e *chat.Event) []byte {
 	if isVoucherKind(e) {
-		return appendVoucher(dst, e)
+		return appendVoucher(dst, e, false)
 	}
 	var status []byte
 	if l := readLine(e); l.text != nil {
@@ -77,7 +77,7 @@ func isVoucherKind(e *chat.Event) bool {
 
 // appendVoucher appends what happened to a voucher. Its id is the one that the
 // site knows it by; who did it is told where that is known.
-func appendVoucher(dst []byte, e *chat.Event) []byte {
+func appendVoucher(dst []byte, e *chat.Event, html bool) []byte {
 	var v chat.Voucher
 	if json.Unmarshal(e.Body, &v) != nil {
 		return dst
@@ -104,8 +104,8 @@ func appendVoucher(dst []byte, e *chat.Event) []byte {
 	if from == "" && v.Status == chat.VoucherRedeemed {
 		from = v.RedeemedBy
 	}
-	dst = appendFrom(dst, from, false)
-	return append(appendQuoted(dst, string(append(state, '}')), false), '}')
+	dst = appendFrom(dst, from, html)
+	return append(appendQuoted(dst, string(append(state, '}')), html), '}')
 }
 
 // isPlainNumber reports the text of a whole number that a JavaScript number
