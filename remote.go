@@ -124,6 +124,8 @@ func remoteCommands() []*cli.Command {
 			Flags:       remoteFlags(),
 			Action:      backup,
 		},
+		voucherCommand(),
+		staffCommand(),
 	}
 }
 

@@ -35,6 +35,7 @@ type serveOptions struct {
 	queue, recent  int
 	replayMax      int
 	stopWait       time.Duration
+	reverseWindow  time.Duration
 	qr             string
 	announce       bool
 	level          slog.Level
@@ -68,6 +69,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "queue-bytes", Value: 256 << 10, Usage: "`BYTES` that may wait for one slow client before it is served from the log"},
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
+			&cli.DurationFlag{Name: "reverse-window", Value: 24 * time.Hour, Usage: "how long after it the redemption of a voucher can be reversed"},
 			&cli.DurationFlag{Name: "stop-timeout", Value: 10 * time.Second, Usage: "how long a stop may take before it is cut off"},
 			&cli.BoolFlag{Name: "announce", Value: true, Usage: "tell apps in the LAN where the server is (mDNS, UDP port 5353); false keeps it silent"},
 			&cli.StringFlag{Name: "qr", Value: "auto", Usage: "show the page's QR code at the start: auto (in a terminal), always or never"},
@@ -115,7 +117,7 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	o := &serveOptions{
 		addr: c.String("addr"), data: c.String("data"), durability: c.String("durability"),
 		allowOrigin: c.StringSlice("allow-origin"), queue: c.Int("queue-bytes"), recent: c.Int("recent-bytes"),
-		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), qr: c.String("qr"), announce: c.Bool("announce"),
+		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), reverseWindow: c.Duration("reverse-window"), qr: c.String("qr"), announce: c.Bool("announce"),
 		limits: chat.DefaultLimits(), stdout: stdout, stderr: stderr, language: language(),
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
@@ -145,6 +147,9 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 		if n <= 0 {
 			return nil, usage("--%s must be above 0", name)
 		}
+	}
+	if o.reverseWindow <= 0 {
+		return nil, usage("--reverse-window must be above 0, as in 24h")
 	}
 	if l.SendRate < 0 || l.SendBurst < 1 {
 		return nil, usage("--send-rate must be 0 or more and --send-burst 1 or more")
@@ -217,7 +222,8 @@ func serve(ctx context.Context, o *serveOptions) error {
 		return fmt.Errorf("the key for client tokens could not be kept: %w", err)
 	}
 	hub := chat.NewHub(store, chat.HubOptions{
-		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax, Logger: log,
+		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
+		ReverseWindow: o.reverseWindow, Logger: log,
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{

@@ -73,6 +73,7 @@
 //	Hub.tick         the coarse clock, and the timer wheel that pings and gives up connections
 //	laterQueue.run   two: writes who came and who went; asks who is unsure how far it got; 50 ms later, many at once
 //	Hub.deliverDue   appends what is scheduled when it is due
+//	Hub.expireVouchers  expires vouchers at their time, and tells of it
 //	recorder.run     writes sessions to the store, many at once, a little later
 //	link.read        one for each connection, parked while it is idle
 //	Client.runCatchUp  one for a client while one of its subscriptions is behind
