@@ -18,7 +18,8 @@ test('connects, greets, is live; close() ends it for good', async () => {
   await assert.rejects(lost, {code: 'closed'})
   await assert.rejects(t.client.room('lobby').send({text: 'y'}), {code: 'closed'})
   assert.deepEqual(t.states.pop(), {name: 'closed', reason: 'closed by the app'})
-  t.wake()
+  assert.equal(t.hooks.length, 0)
+  t.client.close()
   t.client.retry()
   await t.clock.pass(600000)
   assert.equal(t.net.all.length, 1)
@@ -172,65 +173,51 @@ test('the network is back while waiting: no more waiting', () => {
 })
 
 test('close codes decide', async () => {
-  for (const code of [1000, 1001, 1006, 1011, 1012, 3000, 4000, 4005, 4099, 4200, 4500]) {
+  for (const code of [0, 1000, 1001, 1006, 1011, 1012, 3000, 4000, 4001, 4002, 4003, 4010, 4099, 4105, 4200, 4500]) {
     const t = start()
     greet(t.net.last)
     t.net.last.end(code, 'words')
     assert.equal(t.client.state.name, 'waiting', String(code))
+    assert.deepEqual([t.client.state.code, t.client.state.reason], [code, 'words'])
   }
-  for (const code of [4100, 4101, 4102, 4199]) {
+  for (const code of [1002, 1007, 4100, 4101, 4102, 4103, 4104, 4106, 4107, 4108, 4150, 4199]) {
     const t = start()
     greet(t.net.last)
-    const send = t.client.room('lobby').send({text: 'x'})
+    const question = t.client.room('lobby').history()
+    t.client.room('lobby').send({text: 'x'})
     t.net.last.say({op: 'error', code: 'kicked', message: 'out'})
     t.net.last.end(code, 'words')
     assert.deepEqual(t.client.state, {name: 'closed', code, error: 'kicked', reason: 'words'})
-    await assert.rejects(send, {code: 'closed', message: 'words'})
+    await assert.rejects(question, {code: 'closed', message: 'words'})
+    await assert.rejects(t.client.room('lobby').presence(), {code: 'closed', message: 'words'})
+    t.wake()
     await t.clock.pass(600000)
     assert.equal(t.net.all.length, 1, 'it does not come back by itself')
+    assert.equal(t.client.outbox.length, 1, 'what was not sent waits')
     t.client.retry()
     assert.equal(t.net.all.length, 2, 'it does when told to')
+    greet(t.net.last)
+    assert.equal(t.net.last.frames('send').length, 1)
+  }
+})
+
+test('a full disk and too many frames: it comes back, but not at once', () => {
+  for (const code of [4004, 4005]) {
+    const t = start()
+    greet(t.net.last)
+    t.clock.randoms.push(0)
+    t.net.last.end(code)
+    assert.equal(t.client.state.delay, 1000)
   }
 })
 
 test('a close code without an error frame before it has a name all the same', () => {
-  for (const [code, error] of [[4100, 'bad_token'], [4101, 'kicked'], [4103, 'bad_user'], [4199, undefined]]) {
+  for (const [code, error] of [[1002, 'bad_frame'], [4100, 'bad_token'], [4101, 'kicked'], [4103, 'bad_user'], [4106, 'token_expired'], [4199, undefined]]) {
     const t = start()
     t.net.last.open()
     t.net.last.end(code, 'words')
     assert.equal(t.client.state.error, error)
   }
-})
-
-test('a refused token: getToken is asked once more, then it is the end', async () => {
-  const asked = []
-  const t = start({getToken: (refused) => (asked.push(refused), 'T' + asked.length)})
-  await settle()
-  greet(t.net.last)
-  assert.equal(t.net.last.frames('hello')[0].token, 'T1')
-  t.net.last.end(1006)
-  await t.clock.pass(500)
-  greet(t.net.last)
-  assert.deepEqual(asked, [false], 'a good token is kept')
-  t.net.last.say({op: 'error', code: 'token_expired', message: 'too old'})
-  t.net.last.end(4106)
-  await settle()
-  t.net.last.open()
-  assert.equal(t.net.last.frames('hello')[0].token, 'T2')
-  t.net.last.end(4100)
-  assert.equal(t.client.state.name, 'closed')
-  assert.deepEqual(asked, [false, true])
-})
-
-test('getToken that fails is a failed try', async () => {
-  let fail = true
-  const t = start({getToken: () => { if (fail) throw new Error('no network') ; return 'T' }})
-  await settle()
-  assert.equal(t.client.state.reason, 'no network')
-  fail = false
-  await t.clock.pass(500)
-  t.net.last.open()
-  assert.equal(t.net.last.frames('hello')[0].token, 'T')
 })
 
 test('frames that it does not know, and no frames at all, are ignored', () => {

@@ -1,151 +1,129 @@
-// What is told to handlers, and what is sent: nothing lost, nothing twice, in order.
+// What is told to handlers: nothing lost, nothing twice, in the log's order.
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import {start, greet, joined, event, settle, memory} from './fake.mjs'
+import {start, greet, joined, ack, event, lobby, settle} from './fake.mjs'
 
-function lobby(t) {
-  const room = t.client.room('lobby')
-  t.heard = []
-  room.on('message', (e) => t.heard.push(e.seq))
-  return room
+const back = async (t, options) => {
+  t.net.last.end()
+  await t.clock.pass(500)
+  return greet(t.net.last, options)
 }
 
 test('joins with the newest page first, then after its cursor, and drops what it had', async () => {
   const t = start()
   lobby(t)
-  greet(t.net.last, {seq: 7})
-  assert.equal(t.net.last.frames('join')[0].recent, 50)
-  assert.equal('after' in t.net.last.frames('join')[0], false)
+  greet(t.net.last, {seq: 7, join: false})
+  const [join] = t.net.last.frames('join')
+  assert.deepEqual(join, {op: 'join', id: join.id, topic: 'room:lobby', recent: 50})
+  joined(t.net.last, join, 7, {after: 4})
   for (const seq of [5, 6, 6, 5, 7]) t.net.last.say(event(seq))
   assert.deepEqual(t.heard, [5, 6, 7])
-  t.net.last.end()
-  await t.clock.pass(500)
-  const hello = greet(t.net.last, {seq: 9})
+  const hello = await back(t, {seq: 9})
   assert.deepEqual(hello.position, {epoch: 'e1', seq: 7})
-  assert.equal(t.net.last.frames('join')[0].after, 7)
+  const [again] = t.net.last.frames('join')
+  assert.deepEqual(again, {op: 'join', id: again.id, topic: 'room:lobby', after: 7})
   for (const seq of [7, 8, 9]) t.net.last.say(event(seq))
   assert.deepEqual(t.heard, [5, 6, 7, 8, 9])
 })
 
-test('an empty room is resumed from its beginning, or from where the server says', async () => {
-  for (const [head, more, after] of [[0, {}, 0], [30, {after: 30}, 30]]) {
+test('an empty room is resumed from where its join began', async () => {
+  for (const after of [0, 30]) {
     const t = start()
     lobby(t)
     greet(t.net.last, {seq: 30, join: false})
-    joined(t.net.last, t.net.last.frames('join')[0], head, more)
-    t.net.last.end()
-    await t.clock.pass(500)
-    greet(t.net.last)
+    joined(t.net.last, t.net.last.frames('join')[0], 30, {after})
+    await back(t)
     assert.equal(t.net.last.frames('join')[0].after, after)
   }
 })
 
-test('before the first event a join is begun anew', async () => {
+test('a join that was not answered is begun anew', async () => {
   const t = start()
   lobby(t)
-  greet(t.net.last, {seq: 30, head: 30})
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last)
+  greet(t.net.last, {seq: 30, join: false})
+  await back(t)
   assert.equal(t.net.last.frames('join')[0].recent, 50)
 })
 
-test('an ack hands the own event to the handlers and does not move the cursor', async () => {
+test('the ack of an own send is the event in its place: it is told as such and moves the cursor', async () => {
   const t = start()
   const room = lobby(t)
-  greet(t.net.last, {seq: 3})
+  greet(t.net.last, {seq: 2})
   t.net.last.say(event(3))
   const told = []
   room.on('message', (e) => told.push(e))
   const done = room.send({text: 'mine'})
   const [send] = t.net.last.frames('send')
   assert.equal(send.kind, 'message')
-  t.net.last.say({op: 'ack', id: send.id, key: send.key, seq: 9, at: 99})
+  ack(t.net.last, send, 9, {at: 99})
   assert.deepEqual(await done, {seq: 9, at: 99})
   assert.deepEqual(told, [{topic: 'room:lobby', seq: 9, kind: 'message', from: 'alice', key: send.key, body: {text: 'mine'}, at: 99}])
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last, {seq: 9})
-  assert.equal(t.net.last.frames('join')[0].after, 3)
-  t.net.last.say(event(8))
   t.net.last.say(event(9, 'alice', {key: send.key}))
+  await back(t, {seq: 10})
+  assert.equal(t.net.last.frames('join')[0].after, 9)
   t.net.last.say(event(10))
-  assert.deepEqual(t.heard, [3, 9, 8, 10])
+  assert.deepEqual(t.heard, [3, 9, 10])
 })
 
-test('a lost ack: the replay brings the event, it is told once and the send is done', async () => {
+test('a lost ack, and the replay meets the event: its ack stands in its place', async () => {
   const t = start()
   const room = lobby(t)
   greet(t.net.last)
   const done = room.send({text: 'mine'})
   const {key} = t.net.last.frames('send')[0]
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last, {seq: 5, head: 5})
+  await back(t, {seq: 5})
   const again = t.net.last.frames('send')[0]
   assert.equal(again.key, key)
   t.net.last.say(event(3))
-  t.net.last.say({op: 'ack', id: again.id, key, seq: 4, at: 44}) // the retry's ack overtakes the replay
-  t.net.last.say(event(4, 'alice', {key}))
+  ack(t.net.last, again, 4, {at: 44})
   t.net.last.say(event(5))
   assert.deepEqual(await done, {seq: 4, at: 44})
   assert.deepEqual(t.heard, [3, 4, 5])
 })
 
-test('a lost ack, and a replay that leaves out what this connection sends again', async () => {
+test('a lost ack, and the replay tells the event before the send is repeated: that is acked again', async () => {
   const t = start()
   const room = lobby(t)
   greet(t.net.last)
   const done = room.send({text: 'mine'})
   const {key} = t.net.last.frames('send')[0]
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last, {seq: 5, head: 5})
-  t.net.last.say(event(3))
-  t.net.last.say(event(5))
-  t.net.last.say({op: 'ack', id: t.net.last.frames('send')[0].id, key, seq: 4, at: 44})
-  await done
-  assert.deepEqual(t.heard, [3, 5, 4])
-  // A second retry of the same key is no news.
-  const again = room.send({text: 'mine'}, {key})
-  t.net.last.say({op: 'ack', id: t.net.last.frames('send')[1].id, key, seq: 4, at: 44})
-  assert.deepEqual(await again, {seq: 4, at: 44})
-  assert.deepEqual(t.heard, [3, 5, 4])
-})
-
-test('sends wait for a replay that the server announces, and the place moves when it is over', async () => {
-  const t = start()
-  const room = lobby(t)
-  greet(t.net.last, {join: false})
-  const [join] = t.net.last.frames('join')
-  joined(t.net.last, join, 30, {live: false, after: 9})
-  room.send({text: 'mine'})
-  t.net.last.say(event(10))
-  assert.equal(t.net.last.frames('send').length, 0)
-  t.net.last.say({op: 'live', topic: 'room:lobby', seq: 30})
-  const [send] = t.net.last.frames('send')
-  t.net.last.say({op: 'ack', id: send.id, key: send.key, seq: 31, at: 1})
-  assert.deepEqual(t.heard, [10, 31])
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last)
-  assert.equal(t.net.last.frames('join')[0].after, 30)
-})
-
-test('a lost ack, the other way round: the replay comes before the retry’s ack', async () => {
-  const t = start()
-  const room = lobby(t)
-  greet(t.net.last)
-  const done = room.send({text: 'mine'})
-  const {key} = t.net.last.frames('send')[0]
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last, {seq: 4, head: 4})
+  await back(t, {seq: 4})
   const again = t.net.last.frames('send')[0]
   t.net.last.say(event(4, 'alice', {key}))
   assert.equal((await done).seq, 4)
-  t.net.last.say({op: 'ack', id: again.id, key, seq: 4, at: 44})
+  ack(t.net.last, again, 4, {again: true})
   assert.deepEqual(t.heard, [4])
+})
+
+test('an ack that says again settles the send and moves nothing: what is before it still comes', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last)
+  const done = room.send({text: 'mine'}, {key: 'mine'})
+  ack(t.net.last, t.net.last.frames('send')[0], 7, {again: true})
+  assert.equal((await done).seq, 7)
+  assert.deepEqual(t.heard, [])
+  t.net.last.say(event(6))
+  t.net.last.say(event(7, 'alice', {key: 'mine'}))
+  assert.deepEqual(t.heard, [6, 7])
+})
+
+test('a send of a topic that is not followed: its ack is no place in a stream', async () => {
+  const t = start()
+  const room = t.client.room('lobby')
+  greet(t.net.last)
+  room.leave()
+  const done = room.send({text: 'from outside'})
+  const [send] = t.net.last.frames('send')
+  const again = lobby(t)
+  assert.equal(t.net.last.frames('join').length, 1, 'its join waits for the ack: after it, the ack would have to stand in the stream')
+  ack(t.net.last, send, 8)
+  assert.equal((await done).seq, 8)
+  const join = t.net.last.frames('join')[1]
+  joined(t.net.last, join, 9, {after: 6})
+  for (const seq of [7, 8, 9]) t.net.last.say(event(seq, seq === 8 ? 'alice' : 'bob'))
+  assert.deepEqual(t.heard, [7, 8, 9])
+  assert.equal(t.client.room('lobby'), again)
 })
 
 test('someone else’s event with the same key settles nothing', async () => {
@@ -157,76 +135,7 @@ test('someone else’s event with the same key settles nothing', async () => {
   t.net.last.say(event(4, 'bob', {key: t.net.last.frames('send')[0].key}))
   await settle()
   assert.equal(done, false)
-})
-
-test('the outbox: in order, one at a time in a topic, over connections, until acked', async () => {
-  const t = start()
-  const room = lobby(t)
-  const sends = [1, 2, 3].map((n) => room.send({text: String(n)}))
-  const other = t.client.topic('room:other').send({text: 'x'})
-  t.net.last.open()
-  assert.equal(t.net.last.frames('send').length, 0)
-  greet(t.net.last, {join: false})
-  assert.equal(t.net.last.frames('send').length, 0, 'not before the topic is joined')
-  for (const j of t.net.last.frames('join')) joined(t.net.last, j, 0)
-  const texts = () => t.net.last.frames('send').map((f) => f.body.text)
-  assert.deepEqual(texts(), ['1', 'x'])
-  const keys = t.net.last.frames('send').map((f) => f.key)
-  t.net.last.end(4002)
-  await t.clock.pass(500)
-  greet(t.net.last)
-  assert.deepEqual(texts(), ['1', 'x'])
-  assert.deepEqual(t.net.last.frames('send').map((f) => f.key), keys)
-  for (let seq = 1; seq <= 4; seq++) {
-    const f = t.net.last.frames('send')[seq - 1]
-    t.net.last.say({op: 'ack', id: f.id, key: f.key, seq, at: seq})
-  }
-  assert.deepEqual(texts(), ['1', 'x', '2', '3'])
-  assert.deepEqual((await Promise.all([...sends, other])).map((r) => r.seq), [1, 3, 4, 2])
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last)
-  assert.deepEqual(texts(), [], 'nothing is sent again once acked')
-})
-
-test('rate_limited waits and tries the same key again, the next ones stay behind it', async () => {
-  const t = start()
-  const room = lobby(t)
-  greet(t.net.last)
-  room.send({text: '1'})
-  room.send({text: '2'})
-  const [first] = t.net.last.frames('send')
-  t.net.last.say({op: 'error', id: first.id, code: 'rate_limited', message: 'slow down', retry_ms: 800})
-  await t.clock.pass(799)
-  assert.equal(t.net.last.frames('send').length, 1)
-  await t.clock.pass(1)
-  assert.deepEqual(t.net.last.frames('send').map((f) => f.key), [first.key, first.key])
-})
-
-test('any other error rejects the send; its key may be tried again', async () => {
-  const t = start()
-  const room = lobby(t)
-  greet(t.net.last)
-  const bad = room.send({text: '1'})
-  const next = room.send({text: '2'})
-  const [first] = t.net.last.frames('send')
-  t.net.last.say({op: 'error', id: first.id, code: 'storage_full', message: 'the disk is full'})
-  await assert.rejects(bad, {name: 'TeahouseError', code: 'storage_full', message: 'the disk is full'})
-  const second = t.net.last.frames('send')[1]
-  assert.equal(second.body.text, '2')
-  t.net.last.say({op: 'ack', id: second.id, seq: 1, at: 1})
-  assert.equal((await next).seq, 1)
-  room.send({text: '1'}, {key: first.key})
-  assert.equal(t.net.last.frames('send')[2].key, first.key)
-})
-
-test('a body over the limit is refused here: the server would close', async () => {
-  const t = start()
-  const room = lobby(t)
-  greet(t.net.last)
-  await assert.rejects(room.send({text: '茶'.repeat(5460)}), {code: 'too_large'})
-  room.send({text: '茶'.repeat(5400) + '🍵'.repeat(40)})
-  assert.equal(t.net.last.frames('send').length, 1)
+  assert.equal(t.client.outbox.length, 1)
 })
 
 test('reset moves the cursor, and what follows is told although its numbers are lower', () => {
@@ -234,55 +143,55 @@ test('reset moves the cursor, and what follows is told although its numbers are 
   const room = lobby(t)
   greet(t.net.last)
   const resets = []
-  room.on('reset', (r) => resets.push(r.reason))
+  room.on('reset', (r) => resets.push(r))
   t.net.last.say(event(100))
-  t.net.last.say({op: 'reset', topic: 'room:lobby', reason: 'limit', after: 10})
+  for (const reason of ['limit', 'retention', 'epoch', 'something new']) t.net.last.say({op: 'reset', topic: 'room:lobby', reason, after: 10})
   t.net.last.say(event(10))
   t.net.last.say(event(11))
-  assert.deepEqual(resets, ['limit'])
+  assert.deepEqual(resets.map((r) => [r.topic, r.reason, r.after]), ['limit', 'retention', 'epoch', 'something new'].map((r) => ['room:lobby', r, 10]))
+  for (const {message} of resets) assert.match(message, /Forget what you show and keep of room:lobby/)
+  assert.equal(new Set(resets.map((r) => r.message)).size, 4)
   assert.deepEqual(t.heard, [100, 11])
 })
 
-test('another epoch in the welcome clears the cursors and tells of it', async () => {
+test('another epoch in the welcome: the server is asked for a reset of whatever was shown, and nothing of the old log counts', async () => {
   const t = start()
   const room = lobby(t)
-  greet(t.net.last, {seq: 100})
+  greet(t.net.last, {seq: 100, join: false})
+  joined(t.net.last, t.net.last.frames('join')[0], 100, {after: 90})
   t.net.last.say(event(100))
   const resets = []
   room.on('reset', (r) => resets.push(r.reason))
   room.send({text: 'on its way'})
   t.net.last.end()
   await t.clock.pass(500)
-  greet(t.net.last, {seq: 3, epoch: 'e2'})
-  assert.deepEqual(resets, ['epoch'])
-  assert.equal(t.net.last.frames('join')[0].recent, 50)
+  const hello = greet(t.net.last, {seq: 3, epoch: 'e2', join: false})
+  assert.deepEqual(hello.position, {epoch: 'e1', seq: 100})
+  t.net.last.say({op: 'reset', topic: 'user:alice', reason: 'epoch', after: 3})
+  const [first] = t.net.last.frames('join')
+  assert.deepEqual(first, {op: 'join', id: first.id, topic: 'room:lobby', after: 1, epoch: 'gone'})
+  joined(t.net.last, first, 3, {after: 1})
+  t.net.last.say({op: 'reset', topic: 'room:lobby', reason: 'epoch', after: 0})
+  t.net.last.say(event(1))
   t.net.last.say(event(3))
   const [send] = t.net.last.frames('send')
-  t.net.last.say({op: 'ack', id: send.id, key: send.key, seq: 4, at: 1})
-  assert.deepEqual(t.heard, [100, 3, 4])
+  ack(t.net.last, send, 4)
+  assert.deepEqual(t.heard, [100, 1, 3, 4])
+  assert.deepEqual(resets, ['epoch'])
+  assert.deepEqual((await back(t, {epoch: 'e2', seq: 4})).position, {epoch: 'e2', seq: 3})
+  assert.equal(t.net.last.frames('join')[0].after, 4)
 })
 
-test('the inbox begins at the welcome and goes on where it was, over a reload too', async () => {
-  const storage = memory()
-  const t = start({storage})
-  const got = []
-  t.client.inbox.on('voucher.redeemed', (e) => got.push(e.seq))
-  assert.equal('position' in greet(t.net.last, {seq: 40}), false)
-  const inbox = (seq) => event(seq, '', {topic: 'user:alice', kind: 'voucher.redeemed'})
-  t.net.last.say(inbox(41))
-  t.net.last.end()
-  await t.clock.pass(500)
-  assert.deepEqual(greet(t.net.last, {seq: 50}).position, {epoch: 'e1', seq: 41})
-  t.net.last.say(inbox(41))
-  t.net.last.say(inbox(45))
-  assert.deepEqual(got, [41, 45])
-  t.client.close()
-
-  const again = start({storage})
-  again.client.inbox.on('voucher.redeemed', (e) => got.push(e.seq))
-  assert.deepEqual(greet(again.net.last, {seq: 60}).position, {epoch: 'e1', seq: 45})
-  const other = start({storage, user: 'bob'})
-  assert.equal('position' in greet(other.net.last), false, 'a place belongs to one account')
+test('another epoch, and the connection breaks before the reset: it is asked for again', async () => {
+  const t = start()
+  lobby(t)
+  greet(t.net.last, {seq: 10})
+  t.net.last.say(event(10))
+  await back(t, {seq: 40, epoch: 'e2', join: false})
+  await back(t, {seq: 41, epoch: 'e2', join: false})
+  joined(t.net.last, t.net.last.frames('join')[0], 41, {after: 1})
+  await back(t, {seq: 42, epoch: 'e2', join: false})
+  assert.equal(t.net.last.frames('join')[0].epoch, 'gone')
 })
 
 test('on(): any kind, all kinds, and no kind can pose as one of the topic’s own happenings', () => {
@@ -290,11 +199,29 @@ test('on(): any kind, all kinds, and no kind can pose as one of the topic’s ow
   const room = lobby(t)
   greet(t.net.last)
   const seen = []
-  for (const name of ['event', 'reset', 'poll']) room.on(name, (x) => seen.push([name, x.seq]))
+  for (const name of ['event', 'reset', 'outbox', 'poll']) room.on(name, (x) => seen.push([name, x.seq]))
+  const off = room.on('poll', () => seen.push('off'))
+  off()
+  off()
   t.net.last.say(event(1, 'bob', {kind: 'poll'}))
   t.net.last.say(event(2, 'bob', {kind: 'reset'}))
   t.net.last.say(event(3, 'bob', {kind: 'event'}))
-  assert.deepEqual(seen, [['event', 1], ['poll', 1], ['event', 2], ['event', 3]])
+  t.net.last.say(event(4, 'bob', {kind: 'outbox'}))
+  assert.deepEqual(seen, [['event', 1], ['poll', 1], ['event', 2], ['event', 3], ['event', 4]])
+})
+
+test('the same function given twice is called twice, and each off ends one of them', () => {
+  const t = start()
+  const room = t.client.room('lobby')
+  greet(t.net.last)
+  let n = 0
+  const fn = () => n++
+  const off = room.on('message', fn)
+  room.on('message', fn)
+  t.net.last.say(event(1))
+  off()
+  t.net.last.say(event(2))
+  assert.equal(n, 3)
 })
 
 test('leave, and join again: what the earlier join still brings does not disturb the new one', () => {
@@ -302,14 +229,42 @@ test('leave, and join again: what the earlier join still brings does not disturb
   const first = lobby(t)
   greet(t.net.last, {seq: 5})
   first.leave()
-  assert.equal(t.net.last.frames('leave')[0].topic, 'room:lobby')
+  first.leave()
+  assert.deepEqual(t.net.last.frames('leave').map((f) => f.topic), ['room:lobby'])
   const room = lobby(t)
   t.net.last.say(event(6))
   const join = t.net.last.frames('join')[1]
-  joined(t.net.last, join, 6)
+  joined(t.net.last, t.net.last.frames('join')[0], 6) // late, and not the one that was asked for last
+  t.net.last.say(event(6))
+  assert.deepEqual(t.heard, [])
+  joined(t.net.last, join, 6, {after: 3})
   for (const seq of [4, 5, 6]) t.net.last.say(event(seq))
   assert.deepEqual(t.heard, [4, 5, 6])
   assert.equal(t.client.room('lobby'), room)
+})
+
+test('a handler may leave, close or send: who is told what stays right', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last)
+  room.on('message', (e) => e.seq === 1 && room.send({text: 'answer'}))
+  room.on('message', (e) => e.seq === 3 && room.leave())
+  room.on('message', (e) => e.seq === 5 && t.client.close())
+  t.net.last.say(event(1))
+  ack(t.net.last, t.net.last.frames('send')[0], 2)
+  t.net.last.say(event(3))
+  t.net.last.say(event(4))
+  assert.deepEqual(t.heard, [1, 2, 3])
+  const other = t.client.room('other')
+  joined(t.net.last, t.net.last.frames('join')[1], 4)
+  const heard = []
+  other.on('outbox', (o) => o.state === 'sent' && t.client.close())
+  other.on('message', (e) => heard.push(e.seq))
+  other.send({text: 'last'})
+  ack(t.net.last, t.net.last.frames('send')[1], 9)
+  assert.equal(t.client.state.name, 'closed')
+  assert.deepEqual(heard, [], 'the next run is told: its place is before it')
+  assert.equal(t.clock.timers.size, 0)
 })
 
 test('history, presence, signal; a question without an answer is asked again', async () => {
@@ -321,9 +276,13 @@ test('history, presence, signal; a question without an answer is asked again', a
   greet(t.net.last)
   room.signal({typing: true})
   assert.deepEqual(t.net.last.frames('signal'), [{op: 'signal', topic: 'room:lobby', body: {typing: true}}])
-  t.net.last.end()
-  await t.clock.pass(500)
-  greet(t.net.last)
+  const heard = []
+  room.on('signal', (s) => heard.push(s))
+  room.on('online', (o) => heard.push(o))
+  t.net.last.say({op: 'signal', topic: 'room:lobby', from: 'bob', body: {typing: true}})
+  t.net.last.say({op: 'online', topic: 'room:lobby', user: 'bob', online: false})
+  assert.deepEqual(heard, [{topic: 'room:lobby', from: 'bob', body: {typing: true}}, {topic: 'room:lobby', user: 'bob', online: false}])
+  await back(t)
   const [h] = t.net.last.frames('history')
   t.net.last.say({op: 'history', id: h.id, events: [event(3), event(4)], more: true})
   t.net.last.say({op: 'presence', id: t.net.last.frames('presence')[0].id, users: ['alice', 'bob']})
@@ -333,16 +292,51 @@ test('history, presence, signal; a question without an answer is asked again', a
   assert.deepEqual(t.heard, [])
 })
 
-test('a refused join tells its topic and rejects what waited for it', async () => {
+test('a question that is refused is rejected; with a time it is asked again', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last)
+  const history = room.history()
+  const presence = room.presence()
+  t.net.last.say({op: 'error', id: t.net.last.frames('history')[0].id, code: 'internal', message: 'oops'})
+  await assert.rejects(history, {name: 'TeahouseError', code: 'internal', message: 'oops'})
+  t.net.last.say({op: 'error', id: t.net.last.frames('presence')[0].id, code: 'busy', message: 'later', retry_ms: 700})
+  await t.clock.pass(700)
+  t.net.last.say({op: 'presence', id: t.net.last.frames('presence')[1].id, users: []})
+  assert.deepEqual(await presence, [])
+})
+
+test('a refused join tells its topic, which is not followed any more; what was written is sent all the same', async () => {
   const t = start()
   const room = lobby(t)
   const errors = []
   room.on('error', (e) => errors.push(e.code))
   const send = room.send({text: '1'})
   greet(t.net.last, {join: false})
-  t.net.last.say({op: 'error', id: t.net.last.frames('join')[0].id, code: 'forbidden', message: 'not yours'})
-  await assert.rejects(send, {code: 'forbidden'})
-  assert.deepEqual(errors, ['forbidden'])
+  assert.equal(t.net.last.frames('send').length, 0)
+  t.net.last.say({op: 'error', id: t.net.last.frames('join')[0].id, code: 'too_many_topics', message: 'leave one'})
+  assert.deepEqual(errors, ['too_many_topics'])
+  ack(t.net.last, t.net.last.frames('send')[0], 1)
+  assert.equal((await send).seq, 1)
+  await back(t)
+  assert.equal(t.net.last.frames('join').length, 0)
+  assert.notEqual(t.client.room('lobby'), room)
+})
+
+test('a join that the server cannot carry out now is asked for again', async () => {
+  const t = start()
+  lobby(t)
+  greet(t.net.last, {join: false})
+  const join = () => t.net.last.frames('join')
+  t.net.last.say({op: 'error', id: join()[0].id, code: 'busy', message: 'later', retry_ms: 300})
+  await t.clock.pass(300)
+  t.net.last.say({op: 'error', id: join()[1].id, code: 'storage_failed', message: 'no time named'})
+  await t.clock.pass(999)
+  assert.equal(join().length, 2)
+  await t.clock.pass(1)
+  joined(t.net.last, join()[2], 0)
+  t.net.last.say(event(1))
+  assert.deepEqual(t.heard, [1])
 })
 
 test('a handler that throws stops nobody else', (ctx) => {
@@ -356,4 +350,16 @@ test('a handler that throws stops nobody else', (ctx) => {
   greet(t.net.last)
   t.net.last.say(event(1))
   assert.deepEqual([t.heard, thrown], [[1], ['oops']])
+})
+
+test('a welcome for another user ends it: nobody speaks in another’s name', async () => {
+  const t = start()
+  t.client.room('lobby').send({text: 'alice’s'})
+  greet(t.net.last, {user: 'bob'})
+  assert.equal(t.client.state.name, 'closed')
+  assert.equal(t.client.state.error, 'bad_user')
+  assert.match(t.client.state.reason, /bob, not for alice/)
+  assert.equal(t.net.last.frames('send').length, 0)
+  assert.equal(t.net.alive.length, 0)
+  assert.equal(t.clock.timers.size, 0)
 })

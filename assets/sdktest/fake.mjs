@@ -1,7 +1,7 @@
 // A clock that stands still until told, and a server's end of a WebSocket, for the SDK's tests.
 import {webcrypto} from 'node:crypto'
 
-import {connect} from '../sdk/teahouse.js'
+import {connect, web} from '../sdk/teahouse.js'
 
 globalThis.crypto ??= webcrypto // browsers have it; Node 18 wants to be asked
 
@@ -96,36 +96,55 @@ export function network() {
 /** A memory like localStorage. */
 export function memory() {
   const items = new Map()
-  return {items, getItem: (k) => (items.has(k) ? items.get(k) : null), setItem: (k, v) => items.set(k, v)}
+  return {
+    items, writes: 0,
+    getItem: (k) => (items.has(k) ? items.get(k) : null),
+    setItem(k, v) { this.writes++; items.set(k, v) },
+    removeItem: (k) => void items.delete(k),
+    /** What is kept of alice: 'places' or 'outbox'. */
+    kept: (name, user = 'alice') => JSON.parse(items.get(`teahouse ${name} ws://tea.test/ws ${user}`) || 'null'),
+  }
 }
 
 /** A client of alice with its net and clock; every state it went through is in `states`. */
-export function start(options = {}) {
+export function start({clock = new FakeClock(), ...options} = {}) {
   const net = network()
-  const clock = new FakeClock()
-  const wakes = []
-  const client = connect({
-    url: 'ws://tea.test/ws', user: 'alice', WebSocket: net.FakeSocket, clock: clock.hooks, storage: null,
-    lifecycle: (wake) => (wakes.push(wake), () => wakes.splice(0)), ...options,
-  })
+  const hooks = []
+  const platform = {...web(net.FakeSocket), lifecycle: (on) => (hooks.push(on), () => hooks.splice(0))}
+  const client = connect({url: 'ws://tea.test/ws', user: 'alice', platform, clock: clock.hooks, storage: null, ...options})
   const states = []
   client.on('state', (s) => states.push(s))
-  return {net, clock, client, states, wake: () => wakes.forEach((w) => w())}
+  return {net, clock, client, states, hooks, wake: () => hooks.forEach((h) => h.wake()), sleep: () => hooks.forEach((h) => h.sleep())}
 }
 
 /** The server's part of a hello and the joins that follow it. */
-export function greet(socket, {seq = 0, epoch = 'e1', head, join = true, ...more} = {}) {
+export function greet(socket, {seq = 0, epoch = 'e1', user = 'alice', head, join = true, ...more} = {}) {
   if (socket.readyState === 0) socket.open()
   const hello = socket.frames('hello')[0]
-  socket.say({op: 'welcome', id: hello.id, user: 'alice', session: 's', position: {epoch, seq}, ping_ms: 25000, ...more})
+  socket.say({op: 'welcome', id: hello.id, user, session: 's', position: {epoch, seq}, ping_ms: 25000, ...more})
   if (join) for (const j of socket.frames('join')) joined(socket, j, head === undefined ? seq : head)
   return hello
 }
 
+/** The server's answer to a join: it begins where it was asked to, or at a first page of no events. */
 export function joined(socket, join, head, more = {}) {
-  socket.say({op: 'joined', id: join.id, topic: join.topic, head, online: 1, ...more})
+  const after = 'recent' in join ? Math.min('after' in join ? join.after : head, head) : join.after
+  socket.say({op: 'joined', id: join.id, topic: join.topic, head, after, online: 1, ...more})
+}
+
+/** The ack of a send that the socket heard. */
+export function ack(socket, send, seq, more = {}) {
+  socket.say({op: 'ack', id: send.id, topic: send.topic, key: send.key, seq, at: seq, ...more})
 }
 
 export function event(seq, from = 'bob', more = {}) {
   return {op: 'event', topic: 'room:lobby', seq, kind: 'message', from, key: 'k' + seq, body: {text: 't' + seq}, at: seq, ...more}
+}
+
+/** Opens the lobby; `t.heard` has the numbers of its messages. */
+export function lobby(t, options) {
+  const room = t.client.room('lobby', options)
+  t.heard = []
+  room.on('message', (e) => t.heard.push(e.seq))
+  return room
 }
