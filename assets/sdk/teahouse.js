@@ -1,7 +1,7 @@
 // Teahouse client: one connection to a Teahouse server, kept alive, nothing lost, nothing twice.
 //
 //   import {connect} from './teahouse.js'
-//   const tea = connect({url: 'https://tea.example', user: 'alice'})
+//   const tea = connect({url: 'ws://192.168.1.5:8040', user: 'alice'})
 //   const lobby = tea.room('lobby')
 //   lobby.on('message', (e) => console.log(e.from, e.body.text))
 //   await lobby.send({text: 'hi'})            // {seq, at}: it is on the server's disk now
@@ -930,7 +930,7 @@ function socketURL(url) {
     .exec(!url && own ? own : own && /^\/(?!\/)/.test(url) ? own + url : url || '')
   if (!m || m[3] > 65535) {
     throw new TeahouseError('bad_url', `${url ? `"${url}" is not the address of a server` : 'connect() needs the address of the server'}: ` +
-      'write {url: \'https://tea.example\'}, or in a LAN {url: \'ws://192.168.1.5:8040\'}.')
+      'write {url: \'https://YOUR-SERVER\'}, or in a LAN {url: \'ws://192.168.1.5:8040\'}.')
   }
   const scheme = m[1] || (page && page.protocol === 'https:' ? 'wss' : 'ws')
   const path = m[4] || '/'

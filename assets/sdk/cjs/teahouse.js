@@ -898,7 +898,7 @@ function socketURL(url) {
   const own = page && page.protocol + "//" + page.host;
   const m = /^(?:(https?|wss?):\/\/)?(\[[\da-f:.]+\]|[^\s/?#@:[\]]+)(?::(\d{1,5}))?(\/[^\s#]*)?(?:#.*)?$/i.exec(!url && own ? own : own && /^\/(?!\/)/.test(url) ? own + url : url || "");
   if (!m || m[3] > 65535) {
-    throw new TeahouseError("bad_url", `${url ? `"${url}" is not the address of a server` : "connect() needs the address of the server"}: write {url: 'https://tea.example'}, or in a LAN {url: 'ws://192.168.1.5:8040'}.`);
+    throw new TeahouseError("bad_url", `${url ? `"${url}" is not the address of a server` : "connect() needs the address of the server"}: write {url: 'https://YOUR-SERVER'}, or in a LAN {url: 'ws://192.168.1.5:8040'}.`);
   }
   const scheme = m[1] || (page && page.protocol === "https:" ? "wss" : "ws");
   const path = m[4] || "/";
