@@ -30,6 +30,8 @@ type Hub interface {
 	// Publish appends the events, all or none, and hands them to the live
 	// connections. The deliveries come in the order of the events.
 	Publish(ctx context.Context, events []chat.Event) ([]chat.Delivery, error)
+	// Schedule keeps an event for later, for each of its topics.
+	Schedule(ctx context.Context, s chat.Scheduled) ([]chat.Delivery, error)
 	// Kick ends a live session; false if it is not live here.
 	Kick(session, reason string) bool
 	// Sessions lists sessions: the live state merged with the stored one.
@@ -50,6 +52,7 @@ type Log interface {
 // Store is what this package keeps and reads besides the hub.
 type Store interface {
 	Log
+	Agenda
 	Vouchers
 	Staff
 	Settings
@@ -132,6 +135,7 @@ func New(o Options) (*API, error) {
 	a.huma = humago.New(a.mux, config(o.Version))
 	a.huma.UseMiddleware(a.authenticate, a.once)
 	a.registerEvents()
+	a.registerScheduled()
 	a.registerTopics()
 	a.registerVouchers()
 	a.registerStaff()

@@ -18,6 +18,7 @@ import (
 
 	"teahouse/chat"
 	"teahouse/chat/api"
+	"teahouse/chat/storetest"
 )
 
 const (
@@ -51,6 +52,7 @@ type memory struct {
 	calls    int           // of Publish
 	panics   bool
 	vouchers vouchers
+	agenda   *storetest.Memory // what is scheduled
 }
 
 func newMemory() *memory {
@@ -286,6 +288,7 @@ var passwordHash = sync.OnceValue(func() []byte {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, store: newMemory(), clock: &clock{at: begin}, log: &bytes.Buffer{}, dir: t.TempDir()}
+	h.store.agenda = storetest.NewMemory(h.clock.now)
 	h.store.settings["operator_password"] = passwordHash()
 	must(t, bootstrapKey(h.store))
 	tokens, err := api.NewTokens(t.Context(), h.store, h.clock.now)
