@@ -32,6 +32,7 @@ func voucherCommand() *cli.Command {
 					&cli.StringFlag{Name: "ref", Usage: "your own `ID` of it"},
 					&cli.StringFlag{Name: "expires", Usage: "`WHEN` it expires: after 30d or 12h, at the end of 2027-01-31, or at 2027-01-31T18:00:00+08:00"},
 					&cli.StringFlag{Name: "note", Usage: "`TEXT` to go with it"},
+					&cli.StringFlag{Name: "key", Usage: "idempotency `KEY`: the same command with the same one prints the same codes again (give --expires as a date then)"},
 				),
 				Action: remote(issueVouchers),
 			},
@@ -97,7 +98,7 @@ func issueVouchers(c *cli.Context, server *api.Client) error {
 	}
 	list, err := server.IssueVouchers(c.Context, api.IssueRequest{
 		Name: name, Owner: c.String("owner"), Count: c.Int("count"), Ref: api.Ref(c.String("ref")), Note: c.String("note"), ExpiresAt: expires,
-	})
+	}, c.String("key"))
 	if err != nil {
 		return err
 	}

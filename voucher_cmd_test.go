@@ -71,6 +71,11 @@ func TestVoucherCommands(t *testing.T) {
 			t.Errorf("%v lists %d vouchers; want %d", args, got, want)
 		}
 	}
+	once := []string{"voucher", "issue", "--owner=carol", "--key=order-82", "tea"}
+	if first, again := ok(once...), ok(once...); first != again || lines("--owner=carol") != 1 {
+		t.Errorf("the same command issued %s and %s", first, again)
+	}
+	fails(exitRefused, "key_reused", "voucher", "issue", "--owner=carol", "--key=order-82", "cake")
 	fails(exitUsage, "--owner", "voucher", "issue", "tea")
 	fails(exitUsage, "--owner", "voucher", "issue", "--owner=alice")
 	fails(exitUsage, "1 to 1000", "voucher", "issue", "--owner=alice", "--count=0", "tea")

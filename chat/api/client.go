@@ -72,7 +72,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) (int64, error) {
 	return n, nil
 }
 
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+func (c *Client) call(ctx context.Context, method, path string, in, out any, header ...string) error {
 	var body []byte
 	if in != nil {
 		var err error
@@ -80,7 +80,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 			return &chat.Error{Code: chat.CodeBadRequest, Message: "the request is not valid JSON", Err: err}
 		}
 	}
-	res, err := c.do(ctx, method, path, body)
+	res, err := c.do(ctx, method, path, body, header...)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
-// do sends a request and returns a successful response, or an error.
-func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+// do sends a request and returns a successful response, or an error. header
+// are pairs.
+func (c *Client) do(ctx context.Context, method, path string, body []byte, header ...string) (*http.Response, error) {
 	target := strings.TrimRight(c.URL, "/") + "/api/v1/" + path
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
@@ -105,6 +106,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := cmp.Or(c.HTTP, http.DefaultClient).Do(req)
 	if err != nil {

@@ -9,10 +9,15 @@ import (
 	"teahouse/chat"
 )
 
-// IssueVouchers issues vouchers.
-func (c *Client) IssueVouchers(ctx context.Context, r IssueRequest) ([]chat.Voucher, error) {
+// IssueVouchers issues vouchers. The same request with the same key again gets
+// the same ones; "" is none.
+func (c *Client) IssueVouchers(ctx context.Context, r IssueRequest, key string) ([]chat.Voucher, error) {
 	var out IssuedVouchers
-	err := c.call(ctx, http.MethodPost, "vouchers", r, &out)
+	var header []string
+	if key != "" {
+		header = []string{headerKey, key}
+	}
+	err := c.call(ctx, http.MethodPost, "vouchers", r, &out, header...)
 	return out.Vouchers, err
 }
 

@@ -58,7 +58,7 @@ func TestStaffRedeem(t *testing.T) {
 	h.change(code, "reverse", `{"by":"Ann","reason":"mine","key":"r"}`, kim...).problem(403, chat.CodeVoucherNotYours)
 	h.clock.forward(25 * time.Hour)
 	ann, _ = h.signIn("Ann", "123456")
-	kim, _ = h.signIn("Kim", "a long password")
+	h.signIn("Kim", "a long password")
 	h.change(code, "reverse", `{"reason":"slip","key":"r"}`, ann...).problem(409, chat.CodeReverseLate)
 	h.change(list[1].Code, "redeem", `{"key":"k"}`, ann...).ok(200, nil)
 	h.change(list[1].Code, "reverse", `{"reason":"slip","key":"r"}`, ann...).ok(200, &out)
