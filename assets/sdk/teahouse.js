@@ -704,6 +704,7 @@ class Client extends Emitter {
     const places = (had.epoch === this._epoch && had.places) || {}
     this._moved.forEach((lower, topic) => {
       const seq = this._places.get(topic)
+      if (seq === undefined) return // others pushed it out
       const higher = !lower && places[topic] > seq ? places[topic] : seq
       delete places[topic] // the one that moved last comes last
       places[topic] = higher

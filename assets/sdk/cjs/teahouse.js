@@ -663,6 +663,7 @@ var Client = class extends Emitter {
     const places = had.epoch === this._epoch && had.places || {};
     this._moved.forEach((lower, topic) => {
       const seq = this._places.get(topic);
+      if (seq === void 0) return;
       const higher = !lower && places[topic] > seq ? places[topic] : seq;
       delete places[topic];
       places[topic] = higher;
