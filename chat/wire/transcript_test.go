@@ -26,12 +26,13 @@ import (
 //	open NAME ?QUERY        a connection begins
 //	idle                    it goes on as it does when it has said nothing
 //	> FRAME                 the client says
-//	>q "FRAME"              the same, in a Go string
-//	= …, =q "…"             what the core is asked for by that, or by the opening
+//	= …                     what the core is asked for by that, or by the opening
 //	event TOPIC KIND FROM BODY   the log has it; FROM - is nobody
 //	reply OP …              what else the core tells: see (*transcript).reply
 //	< FRAME                 the client is told, byte by byte
 //	silent                  the client is told nothing
+//
+// A word with a q behind it, like >q, has a Go string behind that.
 type transcript struct {
 	t       *testing.T
 	compat  Compat
