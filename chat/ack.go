@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // An ack stands in its event's place: before it the connection has been told
@@ -123,6 +124,9 @@ func (c *Client) replayed(s *subscription, e *Event, frame []byte) []byte {
 		return frame
 	case o == nil || o.told, elsewhere && o.left != s:
 		return nil
+	case elsewhere: // it was left to this replay before the talk was joined
+		delete(c.own, ownKey(e.Topic, e.Key))
+		return c.ackFrame(o.id, e, true)
 	}
 	s.saidItself(e.Seq, false)
 	// What was left to a replay waits no more for the hub.
@@ -142,6 +146,22 @@ func (c *Client) takeAcks(s *subscription, upTo int64) (frames []byte) {
 		c.settle(k, o)
 	}
 	return frames
+}
+
+// tellOwn is for a topic that is joined: it begins anew at the place that was
+// asked for, so what stands after it is told, whether its ack was told before
+// or not. The caller holds c.mu.
+func (c *Client) tellOwn(topic string) {
+	for k, o := range c.own {
+		if !o.told || !strings.HasPrefix(k, ownKey(topic, "")) {
+			continue
+		}
+		if o.sends == 0 {
+			delete(c.own, k)
+		} else { // the hub has still to come by
+			o.told = false
+		}
+	}
 }
 
 // forgetTold forgets the own sends that only a running replay had to know of.

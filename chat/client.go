@@ -126,20 +126,24 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 	}
 	for {
 		t := c.hub.topicFor(name)
+		done := c.betweenTalks(name)
 		s := &subscription{client: c, topic: t, index: -1, reset: at.reset, quiet: at.quiet}
 		s.cursor.Store(at.after)
 		s.sure.Store(at.after)
 		c.mu.Lock()
 		if c.gone || c.subLocked(name) != nil {
 			c.mu.Unlock()
+			done()
 			return
 		}
 		c.subs = append(c.subs, s)
+		c.tellOwn(name)
 		if strings.HasPrefix(name, TalkPrefix) {
 			c.talks.Add(1)
 		}
 		c.mu.Unlock()
 		flush, ok := t.attach(c.hub, s, at.live, joined)
+		done()
 		if ok {
 			c.hub.flushNow(c, flush)
 			return
@@ -148,10 +152,32 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 	}
 }
 
+// betweenTalks holds up everything that may tell a talk's events to the client,
+// so that the talk comes either by the inbox or by itself, with no event told
+// by both or by neither. The caller calls done. For other topics there is
+// nothing to hold up.
+func (c *Client) betweenTalks(name string) (done func()) {
+	if !strings.HasPrefix(name, TalkPrefix) {
+		return func() {}
+	}
+	inbox := c.sub(Inbox(c.user))
+	if inbox == nil {
+		return func() {}
+	}
+	c.hub.talks.Lock()    // the hub's round tells a talk and the inbox one after the other
+	inbox.topic.mu.Lock() // the inbox's replay
+	return func() {
+		inbox.topic.mu.Unlock()
+		c.hub.talks.Unlock()
+	}
+}
+
 // unfollow ends a subscription.
 func (c *Client) unfollow(s *subscription) {
-	c.drop(s) // first: from now on a talk comes by the inbox again
+	done := c.betweenTalks(s.topic.name)
+	c.drop(s) // from now on a talk comes by the inbox again
 	s.topic.detach(c.hub, s)
+	done()
 	c.mu.Lock()
 	acks := c.takeAcks(s, math.MaxInt64)
 	c.mu.Unlock()

@@ -13,6 +13,7 @@ func (h *Hub) dispatch(batch []Event) {
 	r.covers.Store(newest)
 	h.stats.published.Add(int64(len(batch)))
 	r.begin(batch, &h.origins)
+	h.talks.Lock()
 	for _, g := range r.streams(batch) {
 		h.mu.RLock()
 		t := h.topics[g.name]
@@ -21,6 +22,7 @@ func (h *Hub) dispatch(batch []Event) {
 			h.tellTopic(t, g)
 		}
 	}
+	h.talks.Unlock()
 	for i, o := range r.origins {
 		switch {
 		case o == nil:

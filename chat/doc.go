@@ -84,9 +84,11 @@
 //
 // # Locks
 //
-// In this order; who holds a later one never takes an earlier one:
+// In this order; who holds a later one never takes an earlier one, nor a second
+// topic's (but for an inbox and then a talk of its user):
 //
 //	link.turn     carrying out a frame, changing the connection's client
+//	Hub.talks     held while a round is told, and while a talk is joined or left
 //	Hub.mu        the maps of topics, clients, users, connections, dialects
 //	topic.mu      subscriptions, users, recent events, and whether a subscription is live
 //	sureness.mu   what a client without positions was asked

@@ -76,10 +76,9 @@ func (m *Memory) Prune(topic string, upTo int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.events {
-		if e := &m.events[i]; e.Topic == topic && e.Seq <= upTo && e.Kind != "" {
-			m.pruned[topic] = e.Seq
+		if e := &m.events[i]; e.Topic == topic && e.Seq <= upTo && e.Seq > m.pruned[topic] {
+			m.pruned[topic] = e.Seq // what Tail has still to hand out stays for it
 			delete(m.keys, [3]string{e.Topic, e.From, e.Key})
-			m.events[i] = chat.Event{Seq: e.Seq} // Kind "" marks the gap
 		}
 	}
 }
@@ -128,7 +127,7 @@ func (m *Memory) pick(want func(*chat.Event) bool) (out []chat.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.events {
-		if e := m.events[i]; e.Kind != "" && want(&e) {
+		if e := m.events[i]; e.Seq > m.pruned[e.Topic] && want(&e) {
 			e.Origin = 0
 			out = append(out, e)
 		}
@@ -177,9 +176,7 @@ func (m *Memory) Tail(ctx context.Context, after int64, deliver func([]chat.Even
 		m.mu.Lock()
 		var batch []chat.Event
 		for i := sort.Search(len(m.events), func(i int) bool { return m.events[i].Seq > after }); i < len(m.events); i++ {
-			if m.events[i].Kind != "" {
-				batch = append(batch, m.events[i])
-			}
+			batch = append(batch, m.events[i])
 		}
 		grown := m.grown
 		m.mu.Unlock()
