@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -97,7 +96,7 @@ func (h *Hub) expireVouchers(ctx context.Context) {
 			return
 		case err != nil:
 			if !failing {
-				h.log.Error("vouchers that are due could not be expired; trying again", "err", errors.Join(err, AsError(err).Err))
+				h.log.Error("vouchers that are due could not be expired; trying again", "err", err)
 			}
 			pause = min(2*pause, expireLook)
 			wait = max(pause, AsError(err).Retry)

@@ -25,7 +25,7 @@ var wording = map[chat.Code]words{
 	chat.CodeBadTopic:     {"Bad topic", "the topic is not valid", "主题无效", "主题名称不正确，例如应为 room:lobby。", true, nil},
 	chat.CodeBadUser:      {"Bad user id", "the user id is not valid", "用户名无效", "用户 ID 不正确。", true, nil},
 	chat.CodeTooLarge:     {"Too large", "the request is too large", "内容过大", "提交的内容超过了允许的大小。", true, nil},
-	chat.CodeUnauthorized: {"Unauthorized", "send a valid API key", "未授权", "请提供有效的 API 密钥（Authorization: Bearer KEY）。", false, nil},
+	chat.CodeUnauthorized: {"Unauthorized", "send a valid API key", "未授权", "请先登录，或者提供有效的 API 密钥或令牌（Authorization: Bearer …）。", false, nil},
 	chat.CodeBadToken:     {"Bad token", "the token is not valid", "令牌无效", "令牌无效，请重新获取。", false, nil},
 	chat.CodeTokenExpired: {"Token expired", "the token has expired", "令牌已过期", "令牌已过期，请重新获取。", false, nil},
 	chat.CodeForbidden:    {"Forbidden", "this is not allowed with these credentials", "禁止访问", "当前身份无权进行此操作。", true, nil},
