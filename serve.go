@@ -37,6 +37,8 @@ type serveOptions struct {
 	stopWait       time.Duration
 	reverseWindow  time.Duration
 	qr             string
+	legacy         legacyOptions
+	proxies        proxies
 	announce       bool
 	level          slog.Level
 	stdout, stderr io.Writer
@@ -50,7 +52,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 		Usage: "run the server",
 		Description: "Serves the chat page, the WebSocket and the HTTP API on one port,\n" +
 			"and keeps everything in the data folder. Ctrl-C or SIGTERM stops it in order.",
-		Flags: withEnv(
+		Flags: withEnv(append([]cli.Flag{
 			&cli.StringFlag{Name: "addr", Value: ":8040", Usage: "listen at `HOST:PORT`; port 0 picks a free one"},
 			&cli.StringFlag{Name: "data", Value: "./data", Usage: "`FOLDER` of the database and whatever else is kept"},
 			&cli.StringFlag{Name: "auth", Value: "open", Usage: "`MODE`: open (a client names itself) or token (a client needs a signed token)"},
@@ -74,7 +76,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.BoolFlag{Name: "announce", Value: true, Usage: "tell apps in the LAN where the server is (mDNS, UDP port 5353); false keeps it silent"},
 			&cli.StringFlag{Name: "qr", Value: "auto", Usage: "show the page's QR code at the start: auto (in a terminal), always or never"},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
-		),
+			&cli.StringSliceFlag{Name: "trusted-proxy", Value: cli.NewStringSlice("loopback"), Usage: "`ADDRESS` or network of a proxy that may say who the client is (X-Forwarded-For); loopback, private, none"},
+		}, legacyFlags()...)...),
 		Action: func(c *cli.Context) error {
 			o, err := serveOptionsFrom(c, stdout, stderr)
 			if err != nil {
@@ -165,6 +168,12 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 		o.retain = append(o.retain, r)
 	}
 	var err error
+	if o.proxies, err = parseProxies(c.StringSlice("trusted-proxy")); err != nil {
+		return nil, err
+	}
+	if o.legacy, err = legacyOptionsFrom(c, !o.tokens); err != nil {
+		return nil, err
+	}
 	if o.secrets.Password, err = secret(c, "admin-password"); err != nil {
 		return nil, err
 	}
@@ -227,7 +236,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{
-		Hub: hub, Store: store, Tokens: tokens, LocalKey: local, Folder: o.data, Version: version(),
+		Hub: hub, Store: store, Tokens: tokens, LocalKey: local, Addr: o.proxies.client, Folder: o.data, Version: version(),
 		StoreStats: func() api.StoreStats { return api.StoreStats(store.Stats()) }, Logger: log,
 	})
 	if err != nil {
@@ -300,7 +309,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) http.Handler {
 	mux := http.NewServeMux()
 	web.Register(mux)
-	native := chat.ServerOptions{Dialect: wire.Native{}, CheckOrigin: chat.LocalOrigins(o.allowOrigin...)}
+	native := chat.ServerOptions{Dialect: wire.Native{}, ClientAddr: o.proxies.client, CheckOrigin: chat.LocalOrigins(o.allowOrigin...)}
 	if o.tokens {
 		// A token is shown, not sent along by the browser: any page may try.
 		native.CheckOrigin = nil
@@ -319,7 +328,8 @@ func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) ht
 		}
 	}
 	mux.Handle("/ws", hub.Handler(native))
-	mux.Handle("/", assets.Handler())
+	sockets := legacyRoutes(mux, hub, o.legacy, native.Authenticate, o.proxies.client)
+	mux.Handle("/", upgrades(sockets, assets.Handler()))
 	return mux
 }
 
