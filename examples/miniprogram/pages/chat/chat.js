@@ -71,8 +71,8 @@ Page({
     if (!text) return
     follow = true
     this.setData({draft: ''})
-    // 结果会从 outbox 事件来，所以这里不用等。没有网络也可以发：有网了自动补发，不会重复。
-    room.send({text}).catch(() => {})
+    // 进展从 outbox 事件来，所以这里不用等。没有网络也可以发：有网了自动补发，不会重复。
+    room.send({text}).catch((err) => err.code === 'closed' || say(err))
   },
 
   // 点一下失败的消息：重发；长按：删除。
