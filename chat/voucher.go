@@ -81,8 +81,8 @@ type VoucherAct struct {
 	By      string        // who asks
 	Station string        // where
 	Reason  string        // of a reversal or a withdrawal
-	// Key names the request: the same Do, By, Station and Key on the same
-	// voucher is the same request, and gets its first outcome again.
+	// Key names the request: the same Do, By and Key on the same voucher is
+	// the same request, and gets its first outcome again.
 	Key    string
 	Own    bool          // a reversal of one's own redemption only
 	Window time.Duration // a reversal this long after the redemption at most
@@ -191,7 +191,7 @@ func (a *VoucherAct) Check() error {
 func (v Voucher) Apply(log []VoucherEntry, a VoucherAct, at int64) (VoucherChange, error) {
 	reversals := 0
 	for _, e := range log {
-		if e.Action == a.Do && e.By == a.By && e.Station == a.Station && e.Key == a.Key {
+		if e.Action == a.Do && e.By == a.By && e.Key == a.Key {
 			return VoucherChange{Voucher: v.after(e), Entry: e}, nil
 		}
 		if e.Action == ActionReversed {

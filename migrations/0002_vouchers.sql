@@ -22,7 +22,7 @@ CREATE INDEX vouchers_batch  ON vouchers (batch, id);
 CREATE INDEX vouchers_due    ON vouchers (expires_at) WHERE status = 'issued' AND expires_at > 0;
 
 -- All that was done to a voucher. Also how a request that comes again is
--- known: by its action, by, station and key.
+-- known: by its action, by and key.
 CREATE TABLE voucher_log (
     voucher_id INTEGER NOT NULL REFERENCES vouchers (id),
     n          INTEGER NOT NULL,          -- from 1

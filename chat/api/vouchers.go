@@ -60,7 +60,7 @@ type IssuedVouchers struct {
 type RedeemRequest struct {
 	By      string `json:"by,omitempty" nullable:"true" doc:"Who, up to 64 characters. Needed with an API key; staff are known by their token, and what stands here does not count" example:"Ann"`
 	Station string `json:"station,omitempty" nullable:"true" doc:"Where, up to 64 characters. Of staff it is their account's" example:"Gate 1"`
-	Key     string `json:"key,omitempty" nullable:"true" doc:"Names this request, up to 128 bytes: the same by, station and key get the same answer again. Make one for each scan. Derived from Idempotency-Key if that is given and this is not"`
+	Key     string `json:"key,omitempty" nullable:"true" doc:"Names this request, up to 128 bytes: the same by and key get the same answer again. Make one for each scan. Derived from Idempotency-Key if that is given and this is not"`
 }
 
 // UndoRequest says who reverses a redemption or withdraws a voucher, and why.

@@ -209,9 +209,12 @@ func testVoucherKeys(t *testing.T, open Open) {
 	redeem, reverse, void := act(chat.ActionRedeemed, "eve", "k"), act(chat.ActionReversed, "eve", "k"), act(chat.ActionVoid, "eve", "k")
 	redeemed := change(t, s, v.Code, redeem)
 	again(redeem, redeemed)
+	elsewhere := redeem
+	elsewhere.Station = ""
+	again(elsewhere, redeemed)
 	change(t, s, list[1].Code, redeem) // the same key for another voucher
 	for _, f := range []func(*chat.VoucherAct){
-		func(a *chat.VoucherAct) { a.Key = "K" }, func(a *chat.VoucherAct) { a.By = "kim" }, func(a *chat.VoucherAct) { a.Station = "" },
+		func(a *chat.VoucherAct) { a.Key = "K" }, func(a *chat.VoucherAct) { a.By = "kim" },
 	} {
 		other := redeem
 		f(&other)
