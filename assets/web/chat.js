@@ -27,14 +27,20 @@ const list = makeList({
   me,
   history: (before) => room.history({before, limit: PAGE}),
   retry: (item) => {
-    list.mark(item, 'sending')
-    deliver(item)
+    if (item.key) return client.resend(item.key)
+    list.drop(item)
+    say(item.body)
+  },
+  discard: (item) => {
+    list.drop(item)
+    client.discard(item.key)
+    showEmpty()
   },
 })
 const people = makePeople(me)
 const stateLine = makeStateLine(() => client && client.retry())
 const composer = makeComposer({
-  send: (text) => deliver(list.write(newKey(), {text})),
+  send: (text) => say({text}),
   typing: (is) => room && room.signal({typing: is}),
 })
 const door = makeDoor(enter)
@@ -98,6 +104,10 @@ function goTo(name) {
     if (document.hidden && e.from !== me()) unread++
     showTitle()
   }))
+  room.on('outbox', here((o) => {
+    list.outbox(o)
+    showEmpty()
+  }))
   room.on('reset', here(({reason}) => list.clear(() => t(/^(epoch|retention|limit)$/.test(reason) ? 'reset_' + reason : 'reset_other'))))
   room.on('joined', here(() => {
     mine.presence().then(here((users) => people.set(users)), () => {})
@@ -110,14 +120,16 @@ function goTo(name) {
   }))
   room.on('error', here((err) => stateLine.set({name: 'closed', error: err.code, reason: err.message})))
   mine.isEmpty = () => joined && list.size === 0
+  for (const o of client.outbox) if (o.topic === mine.topic) list.outbox(o)
 }
 
-function deliver(item) {
+/** Sends it. What the outbox does not take at all, because it is too long or there is too much, has no key. */
+function say(body) {
   const mine = room
-  mine.send(item.body, {kind: 'message', key: item.key}).catch((err) => {
-    if (mine === room) list.mark(item, 'failed', err)
+  mine.send(body).catch((error) => {
+    const taken = !['too_large', 'too_many'].includes(error.code)
+    if (mine === room && !taken) list.outbox({kind: 'message', body, at: Date.now(), state: 'failed', error})
   })
-  showEmpty()
 }
 
 function showEmpty() {
@@ -139,17 +151,12 @@ function device() {
   try {
     const had = sessionStorage.getItem('teahouse.device')
     if (had) return had
-    const made = 'web-' + newKey().slice(0, 8)
+    const made = 'web-' + Math.random().toString(36).slice(2, 10)
     sessionStorage.setItem('teahouse.device', made)
     return made
   } catch (err) {
     return 'web'
   }
-}
-
-// crypto.randomUUID is missing on a LAN page, which has no https.
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, '0')).join('')
 }
 
 async function copyLink() {

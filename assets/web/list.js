@@ -9,7 +9,7 @@ const EARLY = 400 // px from the beginning where the page before it is fetched
 
 /**
  * @param {{history: (before: number) => Promise<{events: any[], more: boolean}>,
- *   retry: (item: any) => void, me: () => string}} room what the list needs to know of it
+ *   retry: (item: any) => void, discard: (item: any) => void, me: () => string}} room what the list needs to know of it
  */
 export function makeList(room) {
   const scroller = $('scroll')
@@ -57,7 +57,7 @@ export function makeList(room) {
       item.notice = notice
       notice = null
     }
-    if (!item.node) makeNode(item, room.retry)
+    if (!item.node) makeNode(item, room)
     const next = i + 1 < items.length ? items[i + 1].node : null
     if (item.node.parentNode !== list || item.node.nextSibling !== next) list.insertBefore(item.node, next)
     for (const j of [i, i + 1]) if (items[j]) decorate(items[j], items[j - 1])
@@ -71,14 +71,22 @@ export function makeList(room) {
     if (items[i]) decorate(items[i], items[i - 1])
   }
 
+  /** One's own message, until its event has come. */
+  const unsent = (key, seq) => key && items.find((i) => i.own && i.key === key && (!i.seq || i.seq === seq))
+
   function insert(e) {
     const own = e.from === room.me()
-    const pending = own && e.key && items.find((i) => !i.seq && i.key === e.key)
-    if (!pending) return place({...e, own, status: ''})
-    take(pending)
-    Object.assign(pending, {seq: e.seq, at: e.at, status: 'sent', error: undefined})
-    update(pending)
-    return place(pending)
+    const item = own && unsent(e.key, e.seq)
+    return item ? settle(item, e) : place({...e, own, status: ''})
+  }
+
+  function settle(item, {seq, at}) {
+    take(item)
+    Object.assign(item, {seq, at, status: 'sent', error: undefined})
+    update(item)
+    const placed = place(item)
+    if (!placed) item.node.remove()
+    return placed
   }
 
   function flush() {
@@ -150,19 +158,22 @@ export function makeList(room) {
       incoming.push(e)
       if (!timer) timer = setTimeout(flush, 0)
     },
-    /** A message that was just written, not sent yet. */
-    write(key, body) {
-      const item = {key, from: room.me(), kind: 'message', body, at: Date.now(), own: true, status: 'sending'}
-      place(item)
-      toEnd()
-      return item
-    },
-    /** Sending again, or failed for a reason. */
-    mark(item, status, error) {
-      if (item.seq) return
+    /** What the SDK's outbox says of a message: written, sent, or failed for a reason. */
+    outbox({key, kind, body, at, state, seq, error}) {
+      const item = unsent(key, seq)
+      const status = state === 'pending' ? 'sending' : state
+      if (state === 'sent') return item && settle(item, {seq, at})
+      if (!item) {
+        place({key, from: room.me(), kind, body, at, own: true, status, error})
+        return toEnd()
+      }
       Object.assign(item, {status, error})
       update(item)
       if (atEnd) toEnd()
+    },
+    drop(item) {
+      take(item)
+      item.node.remove()
     },
     /** Forgets all but what is still being sent; why() says the reason before what comes now. */
     clear(why = null, keepUnsent = true) {

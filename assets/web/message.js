@@ -16,8 +16,8 @@ export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err
  *   notice: what is to be said before it
  */
 
-/** The node of an item; decorate() fills in what depends on its neighbour. */
-export function makeNode(item, retry) {
+/** The node of an item, with {retry, discard} for one that failed; decorate() fills in what depends on its neighbour. */
+export function makeNode(item, {retry, discard}) {
   const node = el('li', {class: 'msg', data: {message: ''}})
   const parts = {
     notice: el('div', {class: 'notice'}),
@@ -25,6 +25,7 @@ export function makeNode(item, retry) {
     who: el('div', {class: 'who'}, el('span', {class: 'from'}, item.from || t('title')), el('time', {})),
     meta: el('div', {class: 'meta'}),
     retry,
+    discard,
   }
   item.node = node
   item.parts = parts
@@ -58,9 +59,12 @@ export function update(item) {
   if (!item.status) return
   parts.meta.append(icon(item.status), el('span', {class: item.status === 'failed' ? '' : 'sr'}, t(item.status)))
   if (item.status !== 'failed') return
-  const again = el('button', {type: 'button', class: 'link'}, t('retry'))
-  again.addEventListener('click', () => parts.retry(item))
-  parts.meta.append(el('span', {class: 'reason'}, item.error ? why(item.error) : ''), again)
+  parts.meta.append(el('span', {class: 'reason'}, item.error ? why(item.error) : ''))
+  for (const name of ['retry', 'discard']) {
+    const button = el('button', {type: 'button', class: 'link'}, t(name))
+    button.addEventListener('click', () => parts[name](item))
+    parts.meta.append(button)
+  }
 }
 
 /** Shows the day and the sender where they differ from the message before, and what is to be said first. */
