@@ -198,7 +198,7 @@ func TestExamples(t *testing.T) {
 
 			// The script asks by HTTP; what it asks is done here, by the test's
 			// own goroutine.
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			type order struct {
 				what string
