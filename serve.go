@@ -32,6 +32,7 @@ type serveOptions struct {
 	limits         chat.Limits
 	retain         []db.RetainRule
 	allowOrigin    []string
+	push           pushOptions
 	queue, recent  int
 	replayMax      int
 	stopWait       time.Duration
@@ -68,6 +69,9 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "max-topics", Value: d.Topics, Usage: "topics that one connection may follow"},
 			&cli.StringSliceFlag{Name: "retain", Value: cli.NewStringSlice("*=365d/100000"), Usage: "how much is kept: `TOPIC=AGE/COUNT`, as in room:*=30d/10000; the first that matches holds, 0 is no limit"},
 			&cli.StringSliceFlag{Name: "allow-origin", Usage: "`ORIGIN` of a web page on another host that may connect in open mode, as in https://example.org; * is all"},
+			&cli.StringFlag{Name: "push-addr", Usage: "a second address, of this computer alone, that takes form pushes without a key: `HOST:PORT`, as in 127.0.0.1:6001"},
+			&cli.StringSliceFlag{Name: "event-roles", Value: cli.NewStringSlice("user"), Usage: "`ROLES` of the event protocol; the first is that of Teahouse's own users"},
+			&cli.StringSliceFlag{Name: "event-push", Usage: "more `EVENTS` that a form push may send, besides user_tabbar and chat*; NAME or PREFIX*"},
 			&cli.IntFlag{Name: "queue-bytes", Value: 256 << 10, Usage: "`BYTES` that may wait for one slow client before it is served from the log"},
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
@@ -174,6 +178,10 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	if o.legacy, err = legacyOptionsFrom(c, !o.tokens); err != nil {
 		return nil, err
 	}
+	if err := o.push.read(c, o.legacy.on); err != nil {
+		return nil, err
+	}
+	o.legacy.wire.EventRoles = o.push.roles
 	if o.secrets.Password, err = secret(c, "admin-password"); err != nil {
 		return nil, err
 	}
@@ -211,6 +219,11 @@ func serve(ctx context.Context, o *serveOptions) error {
 		return listenError(o.addr, err)
 	}
 	defer listener.Close()
+	pushes, err := o.push.listen()
+	if err != nil {
+		return err
+	}
+	defer pushes.close()
 	store, err := db.Open(ctx, db.Options{Dir: o.data, Durability: o.durability, Retain: o.retain, Logger: log})
 	if err != nil {
 		return openError(err)
@@ -267,6 +280,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	defer forget()
 	greet(o, listener.Addr(), url, made)
+	pushes.serve(o.push.handler(web, true), o, log)
 	silence := announce(ctx, o, listener.Addr().(*net.TCPAddr), log)
 
 	var failed error
@@ -276,6 +290,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	case err := <-hubDone:
 		failed = fmt.Errorf("the hub stopped by itself: %w", err)
 		hubDone <- nil
+	case failed = <-pushes.failed:
 	case err := <-served:
 		failed = fmt.Errorf("the HTTP server stopped by itself: %w", err)
 	}
@@ -285,7 +300,8 @@ func serve(ctx context.Context, o *serveOptions) error {
 	defer cancel()
 	httpDown := make(chan error, 1)
 	go func() { httpDown <- server.Shutdown(stopCtx) }() // closes the listener at once
-	err = errors.Join(hub.Shutdown(stopCtx), <-httpDown)
+	pushDown := pushes.shutdown(stopCtx)
+	err = errors.Join(hub.Shutdown(stopCtx), <-httpDown, <-pushDown)
 	if err != nil {
 		_ = server.Close()
 	}
@@ -328,6 +344,9 @@ func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) ht
 		}
 	}
 	mux.Handle("/ws", hub.Handler(native))
+	if o.legacy.on {
+		o.push.mount(mux, web)
+	}
 	sockets := legacyRoutes(mux, hub, o.legacy, native.Authenticate, o.proxies.client)
 	mux.Handle("/", upgrades(sockets, assets.Handler()))
 	return mux

@@ -25,6 +25,7 @@ func language() string {
 type phrases struct {
 	password, apiKey, once          string
 	page, scan, loopback, noNetwork string
+	push, pushBusy                  string
 	portBusy, portDenied, portOther string
 	open                            map[db.Reason]string // of the path; db's own English sentence where there is none
 }
@@ -38,6 +39,8 @@ var words = map[string]phrases{
 		scan:       "  or scan this code; devices must be in the same network",
 		loopback:   "  only this computer can reach it; --addr :8040 opens it to the network",
 		noNetwork:  "  no network was found; devices can connect when there is one",
+		push:       "  programs on this computer push to %s without a key",
+		pushBusy:   "another program (perhaps the old push server) listens at %s already; stop it or choose another port with --push-addr",
 		portBusy:   "another program (perhaps Teahouse itself) listens at %s already; stop it or choose another port, for example --addr :8041",
 		portDenied: "this user may not listen at %s; choose a port above 1023, for example --addr :8040",
 		portOther:  "cannot listen at %s: %w; --addr takes HOST:PORT with an address of this computer",
@@ -50,6 +53,8 @@ var words = map[string]phrases{
 		scan:       "  或者扫描这个二维码;设备需要在同一个网络里",
 		loopback:   "  只有本机能访问;用 --addr :8040 向局域网开放",
 		noNetwork:  "  没有找到网络;联网后其他设备即可访问",
+		push:       "  本机程序可以不带密钥向 %s 推送",
+		pushBusy:   "已经有别的程序(也许就是旧的推送服务)在监听 %s;请先停掉它,或者用 --push-addr 换一个端口",
 		portBusy:   "已经有别的程序(也许就是茶馆自己)在监听 %s;请先停掉它,或者换一个端口,例如 --addr :8041",
 		portDenied: "当前用户不能监听 %s;请选择 1023 以上的端口,例如 --addr :8040",
 		portOther:  "无法监听 %s:%w;--addr 的格式是 主机:端口,地址必须属于本机",

@@ -37,10 +37,8 @@ const (
 // event opens a connection of such an app. It logs in when it likes to, and
 // again and again if it is refused. What is pushed while it is away waits.
 func (c *Compat) event(h chat.Handshake) chat.Opening {
-	d := event{roles: c.EventRoles, hello: chat.Command{Op: chat.OpHello, Device: deviceOf(h)}}
-	if len(d.roles) == 0 {
-		d.roles = []string{"user"}
-	}
+	d := c.eventDialect()
+	d.hello = chat.Command{Op: chat.OpHello, Device: deviceOf(h)}
 	if h.Query.Get("room") != "" {
 		d.topic = roomTopic(h)
 		d.hello.Topic = d.topic
@@ -54,6 +52,13 @@ func (c *Compat) event(h chat.Handshake) chat.Opening {
 			Beat: eventBeat, HelloWait: -1,
 		},
 	}
+}
+
+func (c *Compat) eventDialect() event {
+	if len(c.EventRoles) == 0 {
+		return event{roles: []string{"user"}}
+	}
+	return event{roles: c.EventRoles}
 }
 
 // eventAuthenticator checks a login's token: the MD5 of the id, without the
@@ -91,6 +96,16 @@ func (d event) userOf(role, id string) (string, error) {
 		return id, nil
 	}
 	return "", chat.Errorf(chat.CodeBadUser, "the role %.64q is not known", role)
+}
+
+// EventUser returns our name for ROLE:ID, as backends of "event" name a
+// recipient.
+func (c *Compat) EventUser(address string) (string, error) {
+	role, id, ok := strings.Cut(address, ":")
+	if !ok || role == "" || id == "" {
+		return "", chat.Errorf(chat.CodeBadUser, "the recipient %.64q is not ROLE:ID", address)
+	}
+	return c.eventDialect().userOf(role, id)
 }
 
 // role returns the role in our name for a user, "" for our own.
