@@ -330,10 +330,8 @@ func TestSDKReadmes(t *testing.T) {
 
 // readmeServers are the flags of the servers of examples that need some.
 var readmeServers = map[string][]string{
-	"token":  {"--auth=token"},
-	"reset":  {"--replay-max=3"},
-	"page":   {"--allow-origin=*"},
-	"module": {"--allow-origin=*"},
+	"token": {"--auth=token"},
+	"reset": {"--replay-max=3"},
 }
 
 // TestSDKExamples runs each example of the README, in the project that has the
