@@ -230,7 +230,7 @@ func (c *Client) resume(otherwise start) (start, error) {
 	}
 	if !ok {
 		var err error
-		if at, ok, err = c.fromStore(ctx); err != nil {
+		if at, err = c.fromStore(ctx); err != nil {
 			return otherwise, err
 		}
 	}
@@ -317,12 +317,13 @@ func (c *Client) alive() bool {
 	}
 }
 
-// fromStore looks for the client among the sessions of the last process.
-func (c *Client) fromStore(ctx context.Context) (places, bool, error) {
+// fromStore looks for the client among the sessions of the last process; the
+// places are empty if it is not there.
+func (c *Client) fromStore(ctx context.Context) (places, error) {
 	began := c.hub.since.UnixMilli()
 	sessions, err := c.hub.store.Sessions(ctx, SessionQuery{User: c.user, Since: time.Now().Add(-ResumeWithin), Limit: 100})
 	if err != nil {
-		return places{}, false, err
+		return places{}, err
 	}
 	var last *Session
 	for i := range sessions {
@@ -336,11 +337,11 @@ func (c *Client) fromStore(ctx context.Context) (places, bool, error) {
 		}
 	}
 	if last == nil {
-		return places{}, false, nil
+		return places{}, nil
 	}
 	at := places{epoch: last.Epoch, topics: last.Topics}
 	last.Topics = nil // it is resumed once
-	return at, true, c.hub.store.SaveSessions(ctx, *last)
+	return at, c.hub.store.SaveSessions(ctx, *last)
 }
 
 // missed says where the inbox of a client begins that was never here, or not
