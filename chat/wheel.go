@@ -59,7 +59,7 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 	if gone {
 		return 0
 	}
-	if wait := int64(c.helloWait().Seconds()); wait >= 0 && !c.hello.Load() {
+	if wait := int64(c.helloWait().Seconds()); c.helloWait() >= 0 && !c.hello.Load() {
 		age := now - c.seen.Load()
 		if age < wait {
 			return wait - age
