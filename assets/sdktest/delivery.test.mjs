@@ -5,7 +5,7 @@ import {start, greet, joined, ack, event, lobby, settle} from './fake.mjs'
 
 const back = async (t, options) => {
   t.net.last.end()
-  await t.clock.pass(500)
+  await t.clock.pass(t.client.state.delay)
   return greet(t.net.last, options)
 }
 
@@ -187,10 +187,11 @@ test('another epoch, and the connection breaks before the reset: it is asked for
   lobby(t)
   greet(t.net.last, {seq: 10})
   t.net.last.say(event(10))
-  await back(t, {seq: 40, epoch: 'e2', join: false})
-  await back(t, {seq: 41, epoch: 'e2', join: false})
+  assert.equal((await back(t, {seq: 40, epoch: 'e2', join: false})).position.epoch, 'e1')
+  assert.equal((await back(t, {seq: 41, epoch: 'e2', join: false})).position.epoch, 'gone', 'of the inbox, too')
+  t.net.last.say({op: 'reset', topic: 'user:alice', reason: 'epoch', after: 20})
   joined(t.net.last, t.net.last.frames('join')[0], 41, {after: 1})
-  await back(t, {seq: 42, epoch: 'e2', join: false})
+  assert.deepEqual((await back(t, {seq: 42, epoch: 'e2', join: false})).position, {epoch: 'e2', seq: 20})
   assert.equal(t.net.last.frames('join')[0].epoch, 'gone')
 })
 
@@ -227,7 +228,7 @@ test('the same function given twice is called twice, and each off ends one of th
 test('leave, and join again: what the earlier join still brings does not disturb the new one', () => {
   const t = start()
   const first = lobby(t)
-  greet(t.net.last, {seq: 5})
+  greet(t.net.last, {seq: 5, join: false})
   first.leave()
   first.leave()
   assert.deepEqual(t.net.last.frames('leave').map((f) => f.topic), ['room:lobby'])

@@ -153,6 +153,60 @@ test('an error without a close, a close without an error, a close without a code
   assert.equal(t.client.state.reason, 'url not in domain list')
 })
 
+/** A task that does what the test says; `platform` is the SDK's side of it. */
+function bare(api) {
+  const {sdk} = phone()
+  const on = {}
+  const calls = []
+  const task = {send: (o) => calls.push(o.data), close: () => calls.push('close')}
+  for (const name of ['Open', 'Message', 'Error', 'Close']) task['on' + name] = (fn) => { on[name] = fn }
+  const heard = []
+  const platform = sdk.mini({connectSocket: (o) => ((on.refuse = o.fail), task), ...api})
+  const connect = () => platform.connect('ws://x/ws', {
+    open: () => heard.push('open'), message: (text) => heard.push(text), close: (...end) => heard.push(end),
+  })
+  return {on, calls, heard, connect}
+}
+
+test('whatever the platform says of an end, and how often: one end is told, and the socket is closed', () => {
+  const ends = {
+    error: (on) => on.Error({errMsg: 'x'}), close: (on) => on.Close({code: 4001, reason: 'x'}), refusal: (on) => on.refuse({errMsg: 'x'}),
+    'an error without words': (on) => on.Error(), 'a close without words': (on) => on.Close(), 'a refusal without words': (on) => on.refuse(),
+  }
+  for (const [first, end] of Object.entries(ends)) {
+    const {on, calls, heard, connect} = bare()
+    connect()
+    end(on)
+    const code = first === 'close' ? 4001 : 0
+    assert.deepEqual(heard, [[code, first.includes('words') ? '' : 'x']], first)
+    if (first === 'error') assert.deepEqual(calls, ['close'], 'an open socket with an error counts among the five')
+    for (const again of Object.values(ends)) again(on)
+    on.Open()
+    on.Message({data: '{}'})
+    assert.equal(heard.length, 1, first)
+    assert.equal(calls.at(-1), 'close', 'it opened after all')
+  }
+})
+
+test('the old global form: one listener of each, and no socket but the own one is closed', () => {
+  const added = []
+  const {connect, calls} = bare({
+    connectSocket: () => undefined, closeSocket: () => calls.push('closeSocket'), sendSocketMessage() {},
+    ...Object.fromEntries(['Open', 'Message', 'Error', 'Close'].map((n) => ['onSocket' + n, (fn) => added.push([n, fn])])),
+  })
+  const fire = (name, e) => added.forEach(([n, fn]) => n === name && fn(e))
+  connect().close()
+  assert.deepEqual(calls, [], 'it was not open: whose socket would that have been?')
+  const second = connect()
+  fire('Open')
+  second.close()
+  assert.deepEqual(calls, ['closeSocket'])
+  connect()
+  second.close()
+  assert.deepEqual(calls, ['closeSocket'])
+  assert.deepEqual(added.map(([n]) => n), ['Open', 'Message', 'Error', 'Close'])
+})
+
 test('a domain that is not listed is refused with the platform’s words', async () => {
   const t = phone({domains: ['tea.example']}).start({url: 'wss://other.example'})
   await settle()

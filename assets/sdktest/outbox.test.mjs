@@ -9,7 +9,7 @@ const states = (t) => t.client.outbox.map((o) => [o.body.text, o.state])
 const refuse = (t, f, more) => t.net.last.say({op: 'error', id: f.id, code: 'forbidden', message: 'not yours', ...more})
 const back = async (t, options) => {
   t.net.last.end()
-  await t.clock.pass(500)
+  await t.clock.pass(t.client.state.delay)
   return greet(t.net.last, options)
 }
 
@@ -118,6 +118,9 @@ test('asked to wait: the same key is tried again, the next ones stay behind it',
   await t.clock.pass(1)
   assert.deepEqual(texts(t), ['1', '1', '1', '1'])
   assert.deepEqual(states(t), [['1', 'pending'], ['2', 'pending']])
+  refuse(t, sends(t)[3], {code: 'internal', message: 'oops'})
+  t.client.close()
+  assert.equal(t.clock.timers.size, 0)
 })
 
 test('a device that sets its clock back does not wait longer for it', async () => {

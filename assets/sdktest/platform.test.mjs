@@ -173,6 +173,20 @@ test('a platform of one’s own, that fails at once or opens at once', async () 
   assert.equal(throws.state.reason, 'a word')
 })
 
+test('a socket that was given up is closed when it opens after all, also where closing before does nothing', () => {
+  let ws
+  class Stubborn {
+    constructor() { ws = this; this.readyState = 0 }
+    close() { this.closed = this.readyState === 1 }
+  }
+  const client = connect({url: 'x', user: 'a', WebSocket: Stubborn, storage: null, clock: new FakeClock().hooks})
+  client.close()
+  assert.equal(ws.closed, false)
+  ws.readyState = 1
+  ws.onopen({})
+  assert.equal(ws.closed, true)
+})
+
 test('discover() where there is no mDNS', async () => {
   await assert.rejects(discover({platform: web(class {})}), {code: 'unsupported', message: /ask for the server's address/})
   await assert.rejects(discover({platform: mini({})}), {code: 'unsupported'})

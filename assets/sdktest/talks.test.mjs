@@ -25,7 +25,7 @@ function open(t, options) {
 
 const back = async (t, options) => {
   t.net.last.end()
-  await t.clock.pass(500)
+  await t.clock.pass(t.client.state.delay)
   return greet(t.net.last, options)
 }
 
@@ -148,6 +148,48 @@ test('a send into a talk that is not open is settled, and moves nothing', async 
   assert.deepEqual(t.client.outbox, [])
   t.net.last.say(inbox(6))
   assert.deepEqual([t.notes, t.talks], [[6], []])
+})
+
+test('opened while a send is on its way: its ack moves nothing, the talk’s replay has it', () => {
+  const t = watched()
+  greet(t.net.last, {seq: 4})
+  const talk = open(t)
+  joined(t.net.last, t.net.last.frames('join')[0], 4)
+  talk.leave()
+  t.net.last.say({op: 'left', id: t.net.last.frames('leave')[0].id, topic: TALK})
+  talk.send({text: 'mine'})
+  open(t)
+  ack(t.net.last, t.net.last.frames('send')[0], 9)
+  t.net.last.say(inbox(6))
+  joined(t.net.last, t.net.last.frames('join')[1], 9, {after: 4})
+  t.net.last.say(dm(9, 'alice'))
+  assert.deepEqual([t.notes, t.talks, t.heard], [[6], [], [9]])
+})
+
+test('closed by a handler before the event was handed over: no place moves', () => {
+  for (const end of ['ack', 'event']) {
+    const storage = memory()
+    const t = watched({storage})
+    greet(t.net.last, {seq: 4})
+    const talk = open(t)
+    joined(t.net.last, t.net.last.frames('join')[0], 4)
+    talk.on('outbox', (o) => o.state === 'sent' && t.client.close())
+    talk.send({text: 'mine'}, {key: 'k'})
+    if (end === 'ack') ack(t.net.last, t.net.last.frames('send')[0], 9)
+    else t.net.last.say(dm(9, 'alice', {key: 'k'}))
+    assert.deepEqual(storage.kept('places').places, {'user:alice': 4, [TALK]: 4})
+    assert.deepEqual(t.heard, [])
+    assert.equal(t.clock.timers.size, 0)
+  }
+})
+
+test('what comes before the welcome is of another connection', () => {
+  const t = watched()
+  t.net.last.open()
+  t.net.last.say(dm(9))
+  greet(t.net.last, {seq: 4})
+  t.net.last.say(inbox(5))
+  assert.deepEqual([t.talks, t.notes], [[], [5]])
 })
 
 test('the own inbox is one topic, whoever asks for it; it cannot be left', () => {
