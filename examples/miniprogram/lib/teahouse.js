@@ -38,6 +38,7 @@ var REFUSED_WAIT = 1e3;
 var SAVE_EVERY = 100;
 var PLACES_MOST = 200;
 var GONE = -1;
+var ELSEWHERE = { epoch: "gone", seq: 1 };
 var OUTBOX_MOST = 1e3;
 var BODY_LIMIT = 16384;
 var FATAL = {
@@ -412,7 +413,8 @@ var Client = class extends Emitter {
   }
   _hello(conn) {
     const seq = this.inbox._cursor;
-    const position = seq < 0 ? void 0 : { epoch: this._epoch, seq };
+    let position = seq < 0 ? void 0 : { epoch: this._epoch, seq };
+    if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE;
     this._write({ op: "hello", id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position });
   }
   _call(frame) {
@@ -449,7 +451,7 @@ var Client = class extends Emitter {
     const place = this._places.get(topic);
     if (t._cursor >= 0) return { op: "join", topic, after: t._cursor };
     if (place === void 0) return { op: "join", topic, recent: t._recent };
-    if (place === GONE) return { op: "join", topic, after: 1, epoch: "gone" };
+    if (place === GONE) return { op: "join", topic, after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch };
     return { op: "join", topic, after: place, recent: t._resume ? void 0 : t._recent };
   }
   // ---- what is heard ----
@@ -519,7 +521,7 @@ var Client = class extends Emitter {
     this._set({ name: "live" });
     this._flush();
   }
-  /** The log is another one. The places of the old one are of no use but for the server to say so of each topic. */
+  /** The log is another one. Of the old places only that there were some is kept: the app is to be told of each. */
   _forget() {
     const old = [];
     this._places.forEach((seq, topic) => old.push(topic));
@@ -531,7 +533,7 @@ var Client = class extends Emitter {
     this._begun.clear();
     this._told.clear();
     for (const topic of old) this._put(topic, GONE);
-    if (this.inbox._cursor >= 0) this._move(this.inbox, this.inbox._cursor = 0, true);
+    if (this.inbox._cursor > 0) this.inbox._cursor = 0;
   }
   _joinedTo(t, f) {
     t._joined = true;
@@ -558,7 +560,7 @@ var Client = class extends Emitter {
     const { topic, key, kind, body } = r.item;
     const t = this._opened(topic);
     this._sent(r, seq, at);
-    if (!again && t && t._joined && conn === this._conn) this._take(conn, { topic, seq, kind, from: this.user, key, body, at });
+    if (!again && t && t._joined) this._take(conn, { topic, seq, kind, from: this.user, key, body, at });
     this._flush();
   }
   /** Hands an event to who it is for, once. */
@@ -628,7 +630,8 @@ var Client = class extends Emitter {
       for (const topic of Object.keys(places)) if (places[topic] >= GONE) this._places.set(topic, places[topic]);
     }
     this._begun = new Map(this._places);
-    if (this.inbox.place >= 0) this.inbox._cursor = this.inbox.place;
+    const seq = this._places.get(this.inbox.topic);
+    if (seq >= GONE) this.inbox._cursor = Math.max(0, seq);
     const mine = this._outbox.map((r) => r.item);
     const kept = listed(this._load("outbox")).filter((x) => x && typeof x.topic === "string" && typeof x.key === "string");
     this._outbox = kept.map((item) => ({ item, waiters: [] })).concat(this._outbox);

@@ -32,6 +32,7 @@ const REFUSED_WAIT = 1000 // before the same is tried again, where the server do
 const SAVE_EVERY = 100 // ms between two writes of the places
 const PLACES_MOST = 200
 const GONE = -1 // a place in a log that is gone
+const ELSEWHERE = {epoch: 'gone', seq: 1} // what is said of it: the server answers with a reset
 const OUTBOX_MOST = 1000
 const BODY_LIMIT = 16384 // bytes, where the server names no limit
 
@@ -439,7 +440,8 @@ class Client extends Emitter {
 
   _hello(conn) {
     const seq = this.inbox._cursor
-    const position = seq < 0 ? undefined : {epoch: this._epoch, seq}
+    let position = seq < 0 ? undefined : {epoch: this._epoch, seq}
+    if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE
     this._write({op: 'hello', id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position})
   }
 
@@ -480,8 +482,7 @@ class Client extends Emitter {
     const place = this._places.get(topic)
     if (t._cursor >= 0) return {op: 'join', topic, after: t._cursor}
     if (place === undefined) return {op: 'join', topic, recent: t._recent}
-    // The server answers with a reset: what the app may have kept is of another log.
-    if (place === GONE) return {op: 'join', topic, after: 1, epoch: 'gone'}
+    if (place === GONE) return {op: 'join', topic, after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch}
     return {op: 'join', topic, after: place, recent: t._resume ? undefined : t._recent}
   }
 
@@ -543,7 +544,7 @@ class Client extends Emitter {
     this._flush()
   }
 
-  /** The log is another one. The places of the old one are of no use but for the server to say so of each topic. */
+  /** The log is another one. Of the old places only that there were some is kept: the app is to be told of each. */
   _forget() {
     const old = []
     this._places.forEach((seq, topic) => old.push(topic))
@@ -555,7 +556,7 @@ class Client extends Emitter {
     this._begun.clear()
     this._told.clear()
     for (const topic of old) this._put(topic, GONE)
-    if (this.inbox._cursor >= 0) this._move(this.inbox, (this.inbox._cursor = 0), true)
+    if (this.inbox._cursor > 0) this.inbox._cursor = 0
   }
 
   _joinedTo(t, f) {
@@ -589,7 +590,7 @@ class Client extends Emitter {
     this._sent(r, seq, at)
     // In its place it is the event. Again: that has come, or comes, by itself. A topic that is not followed
     // has no stream to stand in.
-    if (!again && t && t._joined && conn === this._conn) this._take(conn, {topic, seq, kind, from: this.user, key, body, at})
+    if (!again && t && t._joined) this._take(conn, {topic, seq, kind, from: this.user, key, body, at})
     this._flush()
   }
 
@@ -665,7 +666,8 @@ class Client extends Emitter {
       for (const topic of Object.keys(places)) if (places[topic] >= GONE) this._places.set(topic, places[topic])
     }
     this._begun = new Map(this._places)
-    if (this.inbox.place >= 0) this.inbox._cursor = this.inbox.place
+    const seq = this._places.get(this.inbox.topic)
+    if (seq >= GONE) this.inbox._cursor = Math.max(0, seq)
     const mine = this._outbox.map((r) => r.item) // written before a token told who it is
     const kept = listed(this._load('outbox')).filter((x) => x && typeof x.topic === 'string' && typeof x.key === 'string')
     this._outbox = kept.map((item) => ({item, waiters: []})).concat(this._outbox)
