@@ -307,7 +307,9 @@ class Client extends Emitter {
   _open() {
     this._drop()
     const conn = (this._conn = {
-      started: this._clock.now(), live: 0, seen: 0, ping: 25000, // of the welcome, of the last frame; both in ms
+      started: this._clock.now(), welcomed: 0, seen: 0, // when it was, and when the last frame came
+      live: false, // it was welcomed
+      ping: 25000,
       asked: new Map(), // id -> the send, question or Topic that waits for the answer
       held: new Map(), // what was refused for a while -> the timer that lets it go
       leaving: new Map(), // topic -> id of the leave that was not answered yet
@@ -362,7 +364,7 @@ class Client extends Emitter {
     if (conn !== this._conn) return
     const now = this._clock.now()
     const said = conn.error || {}
-    const stable = conn.live && now - conn.live >= STABLE
+    const stable = conn.live && now - conn.welcomed >= STABLE
     this._drop()
     // hello_first (4105) is not among them: it comes when the device slept between the opening and the hello.
     if (FATAL[code] || (code >= 4100 && code <= 4199 && code !== 4105)) {
@@ -524,7 +526,8 @@ class Client extends Emitter {
     if (this.user !== undefined && f.user !== this.user) {
       return this._end({name: 'closed', error: 'bad_user', reason: `The server takes you for ${f.user}, not for ${this.user}: connect() again with the right user.`})
     }
-    conn.live = conn.seen
+    conn.live = true
+    conn.welcomed = conn.seen
     conn.ping = f.ping_ms || conn.ping
     conn.renewed = false
     this._clock.clearTimeout(conn.opening)

@@ -285,10 +285,12 @@ var Client = class extends Emitter {
     this._drop();
     const conn = this._conn = {
       started: this._clock.now(),
-      live: 0,
+      welcomed: 0,
       seen: 0,
+      // when it was, and when the last frame came
+      live: false,
+      // it was welcomed
       ping: 25e3,
-      // of the welcome, of the last frame; both in ms
       asked: /* @__PURE__ */ new Map(),
       // id -> the send, question or Topic that waits for the answer
       held: /* @__PURE__ */ new Map(),
@@ -344,7 +346,7 @@ var Client = class extends Emitter {
     if (conn !== this._conn) return;
     const now = this._clock.now();
     const said = conn.error || {};
-    const stable = conn.live && now - conn.live >= STABLE;
+    const stable = conn.live && now - conn.welcomed >= STABLE;
     this._drop();
     if (FATAL[code] || code >= 4100 && code <= 4199 && code !== 4105) {
       const error = said.code || FATAL[code];
@@ -503,7 +505,8 @@ var Client = class extends Emitter {
     if (this.user !== void 0 && f.user !== this.user) {
       return this._end({ name: "closed", error: "bad_user", reason: `The server takes you for ${f.user}, not for ${this.user}: connect() again with the right user.` });
     }
-    conn.live = conn.seen;
+    conn.live = true;
+    conn.welcomed = conn.seen;
     conn.ping = f.ping_ms || conn.ping;
     conn.renewed = false;
     this._clock.clearTimeout(conn.opening);
