@@ -147,6 +147,8 @@ for (const kind of KINDS) {
     assert.ok(app.screen.has('没有发出'))
     app.screen.longpress('没有发出')
     await until('one to be gone', () => failed() === 1)
+    app.screen.tap('没有发出') // on the same connection, which refuses it again
+    await until('it to fail again', () => failed() === 1)
     await server('kill')
     await server('start')
     await until('the server', () => app.screen.has('已连接'))
