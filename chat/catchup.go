@@ -135,12 +135,12 @@ func (s *subscription) tellPage(events []Event, frames [][]byte, covers int64, m
 	for i, frame := range frames {
 		if frame = c.replayed(s, &events[i], frame); len(frame) > 0 {
 			c.out.queue(frame)
+			c.delivered()
 			replayed++
 		}
 		s.cursor.Store(events[i].Seq)
 	}
 	c.hub.stats.replayed.Add(int64(replayed))
-	c.delivered()
 	if more {
 		return false
 	}
@@ -203,7 +203,7 @@ func (c *Client) joinRecent(s *subscription, page []recentEvent) []byte {
 	}
 	key := joinedKey{d.number, page[0].event.Seq, page[len(page)-1].event.Seq}
 	c.mu.Lock()
-	mine := now != 0 || len(c.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it, or not for long
+	mine := now != 0 || len(c.own)+len(c.resumed.own) > 0 || t.isInbox() && c.talks.Load() > 0 // not everything is for it, or not for long
 	c.mu.Unlock()
 	if !mine && t.joinedKey == key && t.joined != nil {
 		return t.joined

@@ -52,8 +52,10 @@ func (c *Client) doJoin(cmd *Command) error {
 	}
 	at := start{live: true}
 	if seq, ok := c.resumed.seq(cmd.Topic); ok && cmd.After == nil {
-		// What it shows already it has shown.
-		cmd.After, cmd.Epoch, cmd.Recent = &seq, c.resumed.epoch, 0
+		cmd.After, cmd.Epoch = &seq, c.resumed.epoch
+		if !c.resumed.left { // what it shows already it has shown
+			cmd.Recent = 0
+		}
 	}
 	if cmd.After != nil {
 		at = c.begin(*cmd.After, cmd.Epoch)

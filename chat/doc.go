@@ -61,7 +61,7 @@
 // Clients of other servers hold no positions and say their name in the URL or
 // not at all. What their protocols need stands in Rules, as data: no protocol
 // is known here. For those that are to be resumed the hub keeps how far each
-// surely got (resume.go): a ping after what was delivered, whose pong proves
+// surely got (resume.go, comeback.go): a ping after what was delivered, whose pong proves
 // it; the next connection of the same client begins there.
 // One connection may have several Clients, one after another: a hello said
 // again, a protocol found out by the first frame (opening.go, replace).

@@ -65,6 +65,7 @@ type house struct {
 type houseOptions struct {
 	hub   chat.HubOptions
 	auth  chat.Authenticator
+	open  func(chat.Handshake) chat.Opening
 	store *storetest.Memory
 	pipes bool // for synctest
 	wrap  func(*storetest.Memory) chat.Store
@@ -82,7 +83,7 @@ func newHouse(t *testing.T, o houseOptions) *house {
 		store = o.wrap(h.store)
 	}
 	h.hub = chat.NewHub(store, o.hub)
-	handler := h.hub.Handler(chat.ServerOptions{Dialect: wire.Native{}, Authenticate: o.auth})
+	handler := h.hub.Handler(chat.ServerOptions{Dialect: wire.Native{}, Authenticate: o.auth, Open: o.open})
 	var l net.Listener
 	if o.pipes {
 		p := newPipes()

@@ -67,6 +67,7 @@ func (c *Client) ended(err error) {
 	case errors.As(err, &fault):
 		c.close(fault)
 	case errors.As(err, &closed):
+		c.sure.left.Store(closed.Code == websocket.CloseGoingAway)
 		c.endedCleanly()
 		code := closed.Code
 		if code == websocket.CloseNoStatusReceived {
