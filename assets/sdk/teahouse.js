@@ -107,12 +107,13 @@ class Topic extends Emitter {
   }
 
   history({before, limit = 50} = {}) {
-    return this._client._call({op: 'history', topic: this.topic, before, limit})
-      .then((f) => ({events: f.events || [], more: !!f.more}))
+    return this._client._call({op: 'history', topic: this.topic, before, limit}, (f) => ({
+      events: (f.events || []).map(keyed), more: !!f.more,
+    }))
   }
 
   presence() {
-    return this._client._call({op: 'presence', topic: this.topic}).then((f) => f.users || [])
+    return this._client._call({op: 'presence', topic: this.topic}, (f) => f.users || [])
   }
 
   signal(body) {
@@ -447,12 +448,12 @@ class Client extends Emitter {
     this._write({op: 'hello', id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position})
   }
 
-  _call(frame) {
+  _call(frame, answered) {
     if (this.state.name === 'closed') return rejected(closed(this.state.reason))
-    return new Promise((resolve, reject) => {
-      this._calls.add({frame, resolve, reject})
+    return quiet(new Promise((resolve, reject) => {
+      this._calls.add({frame, resolve: (f) => resolve(answered(f)), reject})
       this._flush()
-    })
+    }))
   }
 
   /**
@@ -509,7 +510,7 @@ class Client extends Emitter {
       case 'welcome': return conn.live || this._welcome(conn, f)
       case 'joined': return r && r === t && this._joinedTo(t, f)
       case 'left': return conn.leaving.get(f.topic) === id && conn.leaving.delete(f.topic)
-      case 'event': return this._event(conn, f)
+      case 'event': return this._event(conn, keyed(f))
       case 'ack': return r && r.item && this._acked(conn, r, f)
       case 'history':
       case 'presence': return r && this._calls.delete(r) && r.resolve(f)
@@ -746,7 +747,10 @@ const same = (a, b) => !!a && a.key === b.key && a.topic === b.topic
 const closed = (reason = 'closed by the app') => new TeahouseError('closed', reason)
 const sentence = (err) => String((err && err.message) || err)
 
-// The promises of sends: who does not ask how it went is told by the outbox, and by no unhandled rejection.
+/** An event that nobody gave a key has an empty one. */
+const keyed = (e) => Object.assign(e, {key: e.key || ''})
+
+/** Who does not ask how it went gets no unhandled rejection; of a send the outbox tells. */
 function quiet(promise) {
   promise.catch(() => {})
   return promise

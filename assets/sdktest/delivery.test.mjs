@@ -126,6 +126,18 @@ test('a send of a topic that is not followed: its ack is no place in a stream', 
   assert.equal(t.client.room('lobby'), again)
 })
 
+test('an event without a key has an empty one', async () => {
+  const t = start()
+  const room = lobby(t)
+  greet(t.net.last)
+  const keys = []
+  room.on('event', (e) => keys.push(e.key))
+  t.net.last.say(event(1, '', {key: undefined}))
+  const history = room.history()
+  t.net.last.say({op: 'history', id: t.net.last.frames('history')[0].id, events: [event(1, '', {key: undefined}), event(2)]})
+  assert.deepEqual([keys, (await history).events.map((e) => e.key)], [[''], ['', 'k2']])
+})
+
 test('someone else’s event with the same key settles nothing', async () => {
   const t = start()
   const room = lobby(t)

@@ -10,7 +10,7 @@ export interface TeaEvent<Body = any> {
   /** What the body is: `message`, `voucher.redeemed`, your own. */
   kind: string
   from: string
-  /** The sender's own name for it. */
+  /** The sender's own name for it; empty if there is none. */
   key: string
   body: Body
   /** The server's clock, in milliseconds since 1970 UTC. */
@@ -83,7 +83,10 @@ export interface Topic extends Emitter<TopicEvents> {
   /** Events of this kind, for example `voucher.redeemed`. */
   on<Name extends keyof TopicEvents>(name: Name, handler: (value: TopicEvents[Name]) => void): Off
   on<Body = any>(kind: string, handler: (event: TeaEvent<Body>) => void): Off
-  /** Resolves when the server has it on disk. Until then it is in the outbox, over reloads too. */
+  /**
+   * Resolves when the server has it on disk. Until then it is in the outbox, over reloads too. Rejects when it failed,
+   * was discarded, or close() was called (then it stays in the storage). A key that waits already is the same send.
+   */
   send(body: any, options?: {kind?: string, key?: string}): Promise<{seq: number, at: number}>
   /** Older events, oldest first; `more`: there are others before them. */
   history(options?: {before?: number, limit?: number}): Promise<{events: TeaEvent[], more: boolean}>
@@ -116,18 +119,18 @@ export interface ClientEvents {
 }
 
 export interface Client extends Emitter<ClientEvents> {
-  /** Who you are; of a guest only after the first `live`. */
+  /** Who you are, by `user` or the token; of a guest only after the first `live`. */
   readonly user: string | undefined
   readonly state: State
   /** Your own inbox: pushes and vouchers. It is always followed. */
   readonly inbox: Topic
-  /** What is not sent yet, and what failed, oldest first. */
+  /** What is not sent yet, and what failed, oldest first. With getToken and no `user`: after the first token. */
   readonly outbox: OutboxItem[]
   room(name: string, options?: TopicOptions): Topic
-  /** The talk with another user. */
+  /** The talk with another user. Throws while it is not known who you are: see `user`. */
   talk(user: string, options?: TopicOptions): Topic
   topic(topic: string, options?: TopicOptions): Topic
-  /** Tries a failed send again, with the same key. */
+  /** Tries a failed send again, with the same key; of one that is pending it waits for the end. */
   resend(key: string): Promise<{seq: number, at: number}>
   /** Forgets a send. If it was on its way already, it may still arrive. */
   discard(key: string): void

@@ -109,10 +109,13 @@ var Topic = class extends Emitter {
     return this._client._send(this.topic, body, kind, key);
   }
   history({ before, limit = 50 } = {}) {
-    return this._client._call({ op: "history", topic: this.topic, before, limit }).then((f) => ({ events: f.events || [], more: !!f.more }));
+    return this._client._call({ op: "history", topic: this.topic, before, limit }, (f) => ({
+      events: (f.events || []).map(keyed),
+      more: !!f.more
+    }));
   }
   presence() {
-    return this._client._call({ op: "presence", topic: this.topic }).then((f) => f.users || []);
+    return this._client._call({ op: "presence", topic: this.topic }, (f) => f.users || []);
   }
   signal(body) {
     if (this._joined) this._client._write({ op: "signal", topic: this.topic, body });
@@ -419,12 +422,12 @@ var Client = class extends Emitter {
     if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE;
     this._write({ op: "hello", id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position });
   }
-  _call(frame) {
+  _call(frame, answered) {
     if (this.state.name === "closed") return rejected(closed(this.state.reason));
-    return new Promise((resolve, reject) => {
-      this._calls.add({ frame, resolve, reject });
+    return quiet(new Promise((resolve, reject) => {
+      this._calls.add({ frame, resolve: (f) => resolve(answered(f)), reject });
       this._flush();
-    });
+    }));
   }
   /**
    * Says what may be said now: joins; of each topic's sends the first one, and none before its topic is joined,
@@ -484,7 +487,7 @@ var Client = class extends Emitter {
       case "left":
         return conn.leaving.get(f.topic) === id && conn.leaving.delete(f.topic);
       case "event":
-        return this._event(conn, f);
+        return this._event(conn, keyed(f));
       case "ack":
         return r && r.item && this._acked(conn, r, f);
       case "history":
@@ -705,6 +708,7 @@ var listed = (x) => Array.isArray(x) ? x : [];
 var same = (a, b) => !!a && a.key === b.key && a.topic === b.topic;
 var closed = (reason = "closed by the app") => new TeahouseError("closed", reason);
 var sentence = (err) => String(err && err.message || err);
+var keyed = (e) => Object.assign(e, { key: e.key || "" });
 function quiet(promise) {
   promise.catch(() => {
   });
