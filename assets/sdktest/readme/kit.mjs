@@ -27,7 +27,10 @@ export async function until(what, ok) {
   for (;;) {
     const value = await ok()
     if (value) return value
-    if (Date.now() > end) throw new Error(`waited for ${what}; the example said: ${JSON.stringify(said)}`)
+    if (Date.now() > end) {
+      const {sessions} = await call('GET', '/sessions')
+      throw new Error(`waited for ${what}; the example said ${JSON.stringify(said)}; the sessions: ${JSON.stringify(sessions)}`)
+    }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
