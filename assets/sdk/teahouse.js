@@ -24,6 +24,7 @@
 
 const BACKOFF = 500 // ms; doubled for each failure, drawn at random below it
 const BACKOFF_CAP = 30000
+const RESTART = 3000 // ms over which those come back who were sent away by a restart
 const STABLE = 10000 // a connection that lived so long starts the backoff anew
 const OPENING = 15000 // from the try to the welcome
 const ANSWER = 10000 // from a ping to any frame
@@ -380,7 +381,8 @@ class Client extends Emitter {
     }
     if (stable) this._tries = 0
     const least = said.retry_ms || (code === 4004 || code === 4005 ? REFUSED_WAIT : 0)
-    const most = Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++)
+    // going_away (4002): all come back after a restart, and not in one moment.
+    const most = Math.max(code === 4002 ? RESTART : 0, Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++))
     const delay = Math.round(least + this._clock.random() * most)
     this._waiting = this._clock.setTimeout(() => this._open(), delay)
     this._set({name: 'waiting', delay, at: now + delay, code, reason: reason || ''})
@@ -565,6 +567,7 @@ class Client extends Emitter {
 
   _joinedTo(t, f) {
     t._joined = true
+    t._tries = 0
     if (t._cursor < 0 && f.after >= 0 && this._places.get(t.topic) !== GONE) {
       this._move(t, f.after) // where the first page begins
       this._saveSoon()
@@ -674,7 +677,7 @@ class Client extends Emitter {
     if (seq >= GONE) this.inbox._cursor = Math.max(0, seq)
     const mine = this._outbox.map((r) => r.item) // written before a token told who it is
     const kept = listed(this._load('outbox')).filter((x) => x && typeof x.topic === 'string' && typeof x.key === 'string')
-    this._outbox = kept.map((item) => ({item, waiters: []})).concat(this._outbox)
+    this._outbox = kept.map((x) => ({item: Object.assign(x, {state: x.state === 'failed' ? x.state : 'pending'}), waiters: []})).concat(this._outbox)
     if (mine.length) this._keep((list) => list.concat(mine))
   }
 
@@ -780,11 +783,13 @@ export function discover({timeout = 3000, platform} = {}) {
       end()
       reject(new TeahouseError('unsupported', `The network cannot be searched here (${reason}): ask for the server's address.`))
     }
-    let timer, stop
+    let timer
+    let over = false
+    let stop = () => {}
     const end = () => {
+      over = true
       clearTimeout(timer)
-      if (stop) stop()
-      stop = null
+      stop()
     }
     if (!search) return fail('this platform has no mDNS')
     const found = new Map()
@@ -796,6 +801,7 @@ export function discover({timeout = 3000, platform} = {}) {
       const url = `ws://${ip.indexOf(':') < 0 ? ip : `[${ip}]`}:${port}/ws`
       if (!found.has(url)) found.set(url, {name, url})
     }, fail)
+    if (over) stop() // it was refused before it gave its end
   })
 }
 
@@ -919,12 +925,20 @@ export function mini(api) {
       return () => each('off')
     },
     discover: api.startLocalServiceDiscovery && ((serviceType, found, failed) => {
-      const heard = (s) => found({name: s.serviceName, ip: s.ip, port: s.port})
+      let runs = true
+      const heard = (s) => runs && found({name: s.serviceName, ip: s.ip, port: s.port})
       api.onLocalServiceFound(heard)
-      api.startLocalServiceDiscovery({serviceType, fail: (e) => failed((e && e.errMsg) || 'refused')})
+      api.startLocalServiceDiscovery({
+        serviceType,
+        fail(e) {
+          runs = false // the one that may run is another's
+          failed((e && e.errMsg) || 'refused')
+        },
+      })
       return () => {
         if (api.offLocalServiceFound) api.offLocalServiceFound(heard)
-        api.stopLocalServiceDiscovery({fail() {}})
+        if (runs) api.stopLocalServiceDiscovery({fail() {}})
+        runs = false
       }
     }),
   }

@@ -201,6 +201,17 @@ test('close codes decide', async () => {
   }
 })
 
+test('after a restart of the server all come back, but not in one moment', () => {
+  const t = start()
+  for (const [random, delay] of [[0, 0], [1, 3000]]) {
+    greet(t.net.last)
+    t.clock.randoms.push(random)
+    t.net.last.end(4002)
+    assert.equal(t.client.state.delay, delay)
+    t.wake()
+  }
+})
+
 test('a full disk and too many frames: it comes back, but not at once', () => {
   for (const code of [4004, 4005]) {
     const t = start()

@@ -350,6 +350,10 @@ test('a join that the server cannot carry out now is asked for again', async () 
   joined(t.net.last, join()[2], 0)
   t.net.last.say(event(1))
   assert.deepEqual(t.heard, [1])
+  await back(t, {join: false})
+  t.net.last.say({op: 'error', id: join()[0].id, code: 'busy', message: 'again'})
+  await t.clock.pass(1000)
+  assert.equal(join().length, 2, 'the waiting begins anew')
 })
 
 test('a handler that throws stops nobody else', (ctx) => {

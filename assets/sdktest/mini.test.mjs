@@ -425,11 +425,27 @@ test('discover: nothing found is an empty list; where it cannot search it says s
   }
 })
 
+test('discover: a search that is refused at once leaves no listener', async () => {
+  const listeners = new Set()
+  const api = {
+    onLocalServiceFound: (fn) => listeners.add(fn), offLocalServiceFound: (fn) => listeners.delete(fn),
+    startLocalServiceDiscovery: (o) => o.fail(), stopLocalServiceDiscovery: () => assert.fail('it did not begin'),
+  }
+  const {sdk} = phone()
+  await assert.rejects(sdk.discover({platform: sdk.mini(api)}), {code: 'unsupported'})
+  assert.equal(listeners.size, 0)
+})
+
 test('discover: a second search while one runs is refused, and does not end the first', async () => {
   const t = phone()
+  let stops = 0
+  const {stopLocalServiceDiscovery: stop} = t.mini.api
+  t.mini.api.stopLocalServiceDiscovery = (o) => (stops++, stop(o))
   t.mini.lan.push({serviceName: 'a', ip: '10.0.0.1', port: 1})
   const first = t.sdk.discover({timeout: 100})
   await assert.rejects(t.sdk.discover({timeout: 100}), {code: 'unsupported', message: /already exist/})
+  assert.equal(stops, 0)
   await t.clock.pass(100)
   assert.equal((await first).length, 1)
+  assert.equal(stops, 1)
 })

@@ -30,6 +30,7 @@ __export(teahouse_exports, {
 module.exports = __toCommonJS(teahouse_exports);
 var BACKOFF = 500;
 var BACKOFF_CAP = 3e4;
+var RESTART = 3e3;
 var STABLE = 1e4;
 var OPENING = 15e3;
 var ANSWER = 1e4;
@@ -362,7 +363,7 @@ var Client = class extends Emitter {
     }
     if (stable) this._tries = 0;
     const least = said.retry_ms || (code === 4004 || code === 4005 ? REFUSED_WAIT : 0);
-    const most = Math.min(BACKOFF_CAP, BACKOFF * __pow(2, this._tries++));
+    const most = Math.max(code === 4002 ? RESTART : 0, Math.min(BACKOFF_CAP, BACKOFF * __pow(2, this._tries++)));
     const delay = Math.round(least + this._clock.random() * most);
     this._waiting = this._clock.setTimeout(() => this._open(), delay);
     this._set({ name: "waiting", delay, at: now + delay, code, reason: reason || "" });
@@ -543,6 +544,7 @@ var Client = class extends Emitter {
   }
   _joinedTo(t, f) {
     t._joined = true;
+    t._tries = 0;
     if (t._cursor < 0 && f.after >= 0 && this._places.get(t.topic) !== GONE) {
       this._move(t, f.after);
       this._saveSoon();
@@ -640,7 +642,7 @@ var Client = class extends Emitter {
     if (seq >= GONE) this.inbox._cursor = Math.max(0, seq);
     const mine = this._outbox.map((r) => r.item);
     const kept = listed(this._load("outbox")).filter((x) => x && typeof x.topic === "string" && typeof x.key === "string");
-    this._outbox = kept.map((item) => ({ item, waiters: [] })).concat(this._outbox);
+    this._outbox = kept.map((x) => ({ item: Object.assign(x, { state: x.state === "failed" ? x.state : "pending" }), waiters: [] })).concat(this._outbox);
     if (mine.length) this._keep((list) => list.concat(mine));
   }
   _move(t, seq, lower) {
@@ -732,11 +734,14 @@ function discover({ timeout = 3e3, platform } = {}) {
       end();
       reject(new TeahouseError("unsupported", `The network cannot be searched here (${reason}): ask for the server's address.`));
     };
-    let timer, stop;
+    let timer;
+    let over = false;
+    let stop = () => {
+    };
     const end = () => {
+      over = true;
       clearTimeout(timer);
-      if (stop) stop();
-      stop = null;
+      stop();
     };
     if (!search) return fail("this platform has no mDNS");
     const found = /* @__PURE__ */ new Map();
@@ -748,6 +753,7 @@ function discover({ timeout = 3e3, platform } = {}) {
       const url = `ws://${ip.indexOf(":") < 0 ? ip : `[${ip}]`}:${port}/ws`;
       if (!found.has(url)) found.set(url, { name, url });
     }, fail);
+    if (over) stop();
   });
 }
 function platformHere() {
@@ -893,13 +899,21 @@ function mini(api) {
       return () => each("off");
     },
     discover: api.startLocalServiceDiscovery && ((serviceType, found, failed) => {
-      const heard = (s) => found({ name: s.serviceName, ip: s.ip, port: s.port });
+      let runs = true;
+      const heard = (s) => runs && found({ name: s.serviceName, ip: s.ip, port: s.port });
       api.onLocalServiceFound(heard);
-      api.startLocalServiceDiscovery({ serviceType, fail: (e) => failed(e && e.errMsg || "refused") });
+      api.startLocalServiceDiscovery({
+        serviceType,
+        fail(e) {
+          runs = false;
+          failed(e && e.errMsg || "refused");
+        }
+      });
       return () => {
         if (api.offLocalServiceFound) api.offLocalServiceFound(heard);
-        api.stopLocalServiceDiscovery({ fail() {
+        if (runs) api.stopLocalServiceDiscovery({ fail() {
         } });
+        runs = false;
       };
     })
   };
