@@ -29,6 +29,8 @@ type link struct {
 	client atomic.Pointer[Client]
 	idle   *time.Timer // what happens if the first frame does not come; nil: nothing
 	watch  atomic.Pointer[chan struct{}]
+
+	refusals *rate.Limiter // the read loop's
 }
 
 // Client is one user's device on a connection. The connection's read loop

@@ -6,6 +6,8 @@ import (
 	"encoding/base32"
 	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Identity is who a client proved to be.
@@ -39,6 +41,9 @@ const maxDevice = 64
 func (c *Client) doHello(cmd *Command) error {
 	who, err := c.identify(cmd)
 	if err != nil {
+		if c.rules().Rebind && !c.link.mayBeRefused() {
+			return &fatalError{Errorf(CodeRateLimited, "too many logins were refused; come back with the right token")}
+		}
 		if c.rules().Rebind || c.hello.Load() {
 			return err
 		}
@@ -80,6 +85,21 @@ func (c *Client) doHello(cmd *Command) error {
 		return c.doJoin(&Command{Op: OpJoin, Topic: cmd.Topic, Recent: cmd.Recent, Quiet: cmd.Quiet})
 	}
 	return nil
+}
+
+// Some clients say hello again for ever when they are refused, every few
+// seconds. That harms nobody; who does it faster is trying tokens.
+const (
+	refusedRate  = 1 // a second
+	refusedBurst = 20
+)
+
+// mayBeRefused reports whether one more hello of the connection may fail.
+func (l *link) mayBeRefused() bool {
+	if l.refusals == nil {
+		l.refusals = rate.NewLimiter(refusedRate, refusedBurst)
+	}
+	return l.refusals.Allow()
 }
 
 // identify finds out who says hello.
