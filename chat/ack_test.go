@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -141,4 +142,38 @@ func TestJoinAfterAndRecent(t *testing.T) {
 	if f := g.want("reset"); f.Reason != "epoch" {
 		t.Errorf("%+v", f)
 	}
+}
+
+// firstLook runs something after the first read of the newest events.
+type firstLook struct {
+	*storetest.Memory
+	then func()
+}
+
+func (s *firstLook) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+	events, err := s.Memory.Before(ctx, topic, seq, limit)
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return events, err
+}
+
+// TestJoinRecentOfAnEmptyRoom: what is said first in a room while somebody
+// joins it is recent, too.
+func TestJoinRecentOfAnEmptyRoom(t *testing.T) {
+	t.Parallel()
+	store := &firstLook{}
+	h := newHouse(t, houseOptions{wrap: func(m *storetest.Memory) chat.Store { store.Memory = m; return store }})
+	g, _ := h.hello("alice", "")
+	store.then = func() { h.publish("room:r", 1) }
+	g.join("room:r", `"recent":5`)
+	if f := g.want("event"); f.Seq != 1 {
+		t.Fatalf("got %+v", f)
+	}
+	h.publish("room:r", 1)
+	if f := g.want("event"); f.Seq != 2 {
+		t.Fatalf("got %+v", f)
+	}
+	g.quiet()
 }

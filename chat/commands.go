@@ -61,6 +61,7 @@ func (c *Client) doJoin(cmd *Command) error {
 		at = c.begin(*cmd.After, cmd.Epoch)
 	}
 	if cmd.Recent > 0 && at.reset == "" {
+		covers := c.hub.round.covers.Load()
 		events, err := c.hub.readLog(func(ctx context.Context) ([]Event, error) {
 			return c.hub.store.Before(ctx, cmd.Topic, 0, min(cmd.Recent, 500))
 		})
@@ -69,6 +70,8 @@ func (c *Client) doJoin(cmd *Command) error {
 		}
 		if len(events) > 0 && (cmd.After == nil || events[0].Seq <= at.after) {
 			at = start{after: events[0].Seq - 1}
+		} else if cmd.After == nil && len(events) == 0 {
+			at = start{after: covers} // what came since that look is recent too
 		}
 	}
 	if c.sub(cmd.Topic) == nil {
