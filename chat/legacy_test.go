@@ -337,6 +337,7 @@ func TestLegacyTabs(t *testing.T) {
 	t.Parallel()
 	plainBubble(t, houseOptions{}, func(t *testing.T, h *house) {
 		a, b := h.call("user=alice"), h.call("user=alice")
+		time.Sleep(moment)
 		h.line("one")
 		a.expects("house: one")
 		_ = a.conn.NetConn().Close()
@@ -368,6 +369,7 @@ func TestLegacyReload(t *testing.T) {
 	t.Parallel()
 	plainBubble(t, houseOptions{}, func(t *testing.T, h *house) {
 		a := h.call("user=alice")
+		time.Sleep(moment)
 		h.line("one", "two", "three", "four")
 		a.expects("house: one", "house: two", "house: three", "house: four")
 		a.leaves(websocket.CloseGoingAway)
