@@ -30,6 +30,7 @@ __export(teahouse_exports, {
 module.exports = __toCommonJS(teahouse_exports);
 var BACKOFF = 500;
 var BACKOFF_CAP = 3e4;
+var RESTART = 3e3;
 var STABLE = 1e4;
 var OPENING = 15e3;
 var ANSWER = 1e4;
@@ -109,10 +110,13 @@ var Topic = class extends Emitter {
     return this._client._send(this.topic, body, kind, key);
   }
   history({ before, limit = 50 } = {}) {
-    return this._client._call({ op: "history", topic: this.topic, before, limit }).then((f) => ({ events: f.events || [], more: !!f.more }));
+    return this._client._call({ op: "history", topic: this.topic, before, limit }, (f) => ({
+      events: (f.events || []).map(keyed),
+      more: !!f.more
+    }));
   }
   presence() {
-    return this._client._call({ op: "presence", topic: this.topic }).then((f) => f.users || []);
+    return this._client._call({ op: "presence", topic: this.topic }, (f) => f.users || []);
   }
   signal(body) {
     if (this._joined) this._client._write({ op: "signal", topic: this.topic, body });
@@ -285,10 +289,12 @@ var Client = class extends Emitter {
     this._drop();
     const conn = this._conn = {
       started: this._clock.now(),
-      live: 0,
+      welcomed: 0,
       seen: 0,
+      // when it was, and when the last frame came
+      live: false,
+      // it was welcomed
       ping: 25e3,
-      // of the welcome, of the last frame; both in ms
       asked: /* @__PURE__ */ new Map(),
       // id -> the send, question or Topic that waits for the answer
       held: /* @__PURE__ */ new Map(),
@@ -344,7 +350,7 @@ var Client = class extends Emitter {
     if (conn !== this._conn) return;
     const now = this._clock.now();
     const said = conn.error || {};
-    const stable = conn.live && now - conn.live >= STABLE;
+    const stable = conn.live && now - conn.welcomed >= STABLE;
     this._drop();
     if (FATAL[code] || code >= 4100 && code <= 4199 && code !== 4105) {
       const error = said.code || FATAL[code];
@@ -357,7 +363,7 @@ var Client = class extends Emitter {
     }
     if (stable) this._tries = 0;
     const least = said.retry_ms || (code === 4004 || code === 4005 ? REFUSED_WAIT : 0);
-    const most = Math.min(BACKOFF_CAP, BACKOFF * __pow(2, this._tries++));
+    const most = Math.max(code === 4002 ? RESTART : 0, Math.min(BACKOFF_CAP, BACKOFF * __pow(2, this._tries++)));
     const delay = Math.round(least + this._clock.random() * most);
     this._waiting = this._clock.setTimeout(() => this._open(), delay);
     this._set({ name: "waiting", delay, at: now + delay, code, reason: reason || "" });
@@ -417,12 +423,12 @@ var Client = class extends Emitter {
     if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE;
     this._write({ op: "hello", id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position });
   }
-  _call(frame) {
+  _call(frame, answered) {
     if (this.state.name === "closed") return rejected(closed(this.state.reason));
-    return new Promise((resolve, reject) => {
-      this._calls.add({ frame, resolve, reject });
+    return quiet(new Promise((resolve, reject) => {
+      this._calls.add({ frame, resolve: (f) => resolve(answered(f)), reject });
       this._flush();
-    });
+    }));
   }
   /**
    * Says what may be said now: joins; of each topic's sends the first one, and none before its topic is joined,
@@ -482,7 +488,7 @@ var Client = class extends Emitter {
       case "left":
         return conn.leaving.get(f.topic) === id && conn.leaving.delete(f.topic);
       case "event":
-        return this._event(conn, f);
+        return this._event(conn, keyed(f));
       case "ack":
         return r && r.item && this._acked(conn, r, f);
       case "history":
@@ -503,7 +509,8 @@ var Client = class extends Emitter {
     if (this.user !== void 0 && f.user !== this.user) {
       return this._end({ name: "closed", error: "bad_user", reason: `The server takes you for ${f.user}, not for ${this.user}: connect() again with the right user.` });
     }
-    conn.live = conn.seen;
+    conn.live = true;
+    conn.welcomed = conn.seen;
     conn.ping = f.ping_ms || conn.ping;
     conn.renewed = false;
     this._clock.clearTimeout(conn.opening);
@@ -537,6 +544,7 @@ var Client = class extends Emitter {
   }
   _joinedTo(t, f) {
     t._joined = true;
+    t._tries = 0;
     if (t._cursor < 0 && f.after >= 0 && this._places.get(t.topic) !== GONE) {
       this._move(t, f.after);
       this._saveSoon();
@@ -634,7 +642,7 @@ var Client = class extends Emitter {
     if (seq >= GONE) this.inbox._cursor = Math.max(0, seq);
     const mine = this._outbox.map((r) => r.item);
     const kept = listed(this._load("outbox")).filter((x) => x && typeof x.topic === "string" && typeof x.key === "string");
-    this._outbox = kept.map((item) => ({ item, waiters: [] })).concat(this._outbox);
+    this._outbox = kept.map((x) => ({ item: Object.assign(x, { state: x.state === "failed" ? x.state : "pending" }), waiters: [] })).concat(this._outbox);
     if (mine.length) this._keep((list) => list.concat(mine));
   }
   _move(t, seq, lower) {
@@ -702,6 +710,7 @@ var listed = (x) => Array.isArray(x) ? x : [];
 var same = (a, b) => !!a && a.key === b.key && a.topic === b.topic;
 var closed = (reason = "closed by the app") => new TeahouseError("closed", reason);
 var sentence = (err) => String(err && err.message || err);
+var keyed = (e) => Object.assign(e, { key: e.key || "" });
 function quiet(promise) {
   promise.catch(() => {
   });
@@ -725,11 +734,14 @@ function discover({ timeout = 3e3, platform } = {}) {
       end();
       reject(new TeahouseError("unsupported", `The network cannot be searched here (${reason}): ask for the server's address.`));
     };
-    let timer, stop;
+    let timer;
+    let over = false;
+    let stop = () => {
+    };
     const end = () => {
+      over = true;
       clearTimeout(timer);
-      if (stop) stop();
-      stop = null;
+      stop();
     };
     if (!search) return fail("this platform has no mDNS");
     const found = /* @__PURE__ */ new Map();
@@ -741,6 +753,7 @@ function discover({ timeout = 3e3, platform } = {}) {
       const url = `ws://${ip.indexOf(":") < 0 ? ip : `[${ip}]`}:${port}/ws`;
       if (!found.has(url)) found.set(url, { name, url });
     }, fail);
+    if (over) stop();
   });
 }
 function platformHere() {
@@ -886,13 +899,21 @@ function mini(api) {
       return () => each("off");
     },
     discover: api.startLocalServiceDiscovery && ((serviceType, found, failed) => {
-      const heard = (s) => found({ name: s.serviceName, ip: s.ip, port: s.port });
+      let runs = true;
+      const heard = (s) => runs && found({ name: s.serviceName, ip: s.ip, port: s.port });
       api.onLocalServiceFound(heard);
-      api.startLocalServiceDiscovery({ serviceType, fail: (e) => failed(e && e.errMsg || "refused") });
+      api.startLocalServiceDiscovery({
+        serviceType,
+        fail(e) {
+          runs = false;
+          failed(e && e.errMsg || "refused");
+        }
+      });
       return () => {
         if (api.offLocalServiceFound) api.offLocalServiceFound(heard);
-        api.stopLocalServiceDiscovery({ fail() {
+        if (runs) api.stopLocalServiceDiscovery({ fail() {
         } });
+        runs = false;
       };
     })
   };

@@ -24,6 +24,7 @@
 
 const BACKOFF = 500 // ms; doubled for each failure, drawn at random below it
 const BACKOFF_CAP = 30000
+const RESTART = 3000 // ms over which those come back who were sent away by a restart
 const STABLE = 10000 // a connection that lived so long starts the backoff anew
 const OPENING = 15000 // from the try to the welcome
 const ANSWER = 10000 // from a ping to any frame
@@ -107,12 +108,13 @@ class Topic extends Emitter {
   }
 
   history({before, limit = 50} = {}) {
-    return this._client._call({op: 'history', topic: this.topic, before, limit})
-      .then((f) => ({events: f.events || [], more: !!f.more}))
+    return this._client._call({op: 'history', topic: this.topic, before, limit}, (f) => ({
+      events: (f.events || []).map(keyed), more: !!f.more,
+    }))
   }
 
   presence() {
-    return this._client._call({op: 'presence', topic: this.topic}).then((f) => f.users || [])
+    return this._client._call({op: 'presence', topic: this.topic}, (f) => f.users || [])
   }
 
   signal(body) {
@@ -307,7 +309,9 @@ class Client extends Emitter {
   _open() {
     this._drop()
     const conn = (this._conn = {
-      started: this._clock.now(), live: 0, seen: 0, ping: 25000, // of the welcome, of the last frame; both in ms
+      started: this._clock.now(), welcomed: 0, seen: 0, // when it was, and when the last frame came
+      live: false, // it was welcomed
+      ping: 25000,
       asked: new Map(), // id -> the send, question or Topic that waits for the answer
       held: new Map(), // what was refused for a while -> the timer that lets it go
       leaving: new Map(), // topic -> id of the leave that was not answered yet
@@ -362,7 +366,7 @@ class Client extends Emitter {
     if (conn !== this._conn) return
     const now = this._clock.now()
     const said = conn.error || {}
-    const stable = conn.live && now - conn.live >= STABLE
+    const stable = conn.live && now - conn.welcomed >= STABLE
     this._drop()
     // hello_first (4105) is not among them: it comes when the device slept between the opening and the hello.
     if (FATAL[code] || (code >= 4100 && code <= 4199 && code !== 4105)) {
@@ -377,7 +381,8 @@ class Client extends Emitter {
     }
     if (stable) this._tries = 0
     const least = said.retry_ms || (code === 4004 || code === 4005 ? REFUSED_WAIT : 0)
-    const most = Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++)
+    // going_away (4002): all come back after a restart, and not in one moment.
+    const most = Math.max(code === 4002 ? RESTART : 0, Math.min(BACKOFF_CAP, BACKOFF * 2 ** this._tries++))
     const delay = Math.round(least + this._clock.random() * most)
     this._waiting = this._clock.setTimeout(() => this._open(), delay)
     this._set({name: 'waiting', delay, at: now + delay, code, reason: reason || ''})
@@ -445,12 +450,12 @@ class Client extends Emitter {
     this._write({op: 'hello', id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position})
   }
 
-  _call(frame) {
+  _call(frame, answered) {
     if (this.state.name === 'closed') return rejected(closed(this.state.reason))
-    return new Promise((resolve, reject) => {
-      this._calls.add({frame, resolve, reject})
+    return quiet(new Promise((resolve, reject) => {
+      this._calls.add({frame, resolve: (f) => resolve(answered(f)), reject})
       this._flush()
-    })
+    }))
   }
 
   /**
@@ -507,7 +512,7 @@ class Client extends Emitter {
       case 'welcome': return conn.live || this._welcome(conn, f)
       case 'joined': return r && r === t && this._joinedTo(t, f)
       case 'left': return conn.leaving.get(f.topic) === id && conn.leaving.delete(f.topic)
-      case 'event': return this._event(conn, f)
+      case 'event': return this._event(conn, keyed(f))
       case 'ack': return r && r.item && this._acked(conn, r, f)
       case 'history':
       case 'presence': return r && this._calls.delete(r) && r.resolve(f)
@@ -524,7 +529,8 @@ class Client extends Emitter {
     if (this.user !== undefined && f.user !== this.user) {
       return this._end({name: 'closed', error: 'bad_user', reason: `The server takes you for ${f.user}, not for ${this.user}: connect() again with the right user.`})
     }
-    conn.live = conn.seen
+    conn.live = true
+    conn.welcomed = conn.seen
     conn.ping = f.ping_ms || conn.ping
     conn.renewed = false
     this._clock.clearTimeout(conn.opening)
@@ -561,6 +567,7 @@ class Client extends Emitter {
 
   _joinedTo(t, f) {
     t._joined = true
+    t._tries = 0
     if (t._cursor < 0 && f.after >= 0 && this._places.get(t.topic) !== GONE) {
       this._move(t, f.after) // where the first page begins
       this._saveSoon()
@@ -670,7 +677,7 @@ class Client extends Emitter {
     if (seq >= GONE) this.inbox._cursor = Math.max(0, seq)
     const mine = this._outbox.map((r) => r.item) // written before a token told who it is
     const kept = listed(this._load('outbox')).filter((x) => x && typeof x.topic === 'string' && typeof x.key === 'string')
-    this._outbox = kept.map((item) => ({item, waiters: []})).concat(this._outbox)
+    this._outbox = kept.map((x) => ({item: Object.assign(x, {state: x.state === 'failed' ? x.state : 'pending'}), waiters: []})).concat(this._outbox)
     if (mine.length) this._keep((list) => list.concat(mine))
   }
 
@@ -743,7 +750,10 @@ const same = (a, b) => !!a && a.key === b.key && a.topic === b.topic
 const closed = (reason = 'closed by the app') => new TeahouseError('closed', reason)
 const sentence = (err) => String((err && err.message) || err)
 
-// The promises of sends: who does not ask how it went is told by the outbox, and by no unhandled rejection.
+/** An event that nobody gave a key has an empty one. */
+const keyed = (e) => Object.assign(e, {key: e.key || ''})
+
+/** Who does not ask how it went gets no unhandled rejection; of a send the outbox tells. */
 function quiet(promise) {
   promise.catch(() => {})
   return promise
@@ -773,11 +783,13 @@ export function discover({timeout = 3000, platform} = {}) {
       end()
       reject(new TeahouseError('unsupported', `The network cannot be searched here (${reason}): ask for the server's address.`))
     }
-    let timer, stop
+    let timer
+    let over = false
+    let stop = () => {}
     const end = () => {
+      over = true
       clearTimeout(timer)
-      if (stop) stop()
-      stop = null
+      stop()
     }
     if (!search) return fail('this platform has no mDNS')
     const found = new Map()
@@ -789,6 +801,7 @@ export function discover({timeout = 3000, platform} = {}) {
       const url = `ws://${ip.indexOf(':') < 0 ? ip : `[${ip}]`}:${port}/ws`
       if (!found.has(url)) found.set(url, {name, url})
     }, fail)
+    if (over) stop() // it was refused before it gave its end
   })
 }
 
@@ -912,12 +925,20 @@ export function mini(api) {
       return () => each('off')
     },
     discover: api.startLocalServiceDiscovery && ((serviceType, found, failed) => {
-      const heard = (s) => found({name: s.serviceName, ip: s.ip, port: s.port})
+      let runs = true
+      const heard = (s) => runs && found({name: s.serviceName, ip: s.ip, port: s.port})
       api.onLocalServiceFound(heard)
-      api.startLocalServiceDiscovery({serviceType, fail: (e) => failed((e && e.errMsg) || 'refused')})
+      api.startLocalServiceDiscovery({
+        serviceType,
+        fail(e) {
+          runs = false // the one that may run is another's
+          failed((e && e.errMsg) || 'refused')
+        },
+      })
       return () => {
         if (api.offLocalServiceFound) api.offLocalServiceFound(heard)
-        api.stopLocalServiceDiscovery({fail() {}})
+        if (runs) api.stopLocalServiceDiscovery({fail() {}})
+        runs = false
       }
     }),
   }
