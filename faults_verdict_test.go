@@ -44,6 +44,9 @@ func verdict(t *testing.T, h *house, both []*chatter, pushes *pusher) {
 		if notes.again > notes.total/4 {
 			t.Errorf("%s was told %d of %d events again after a reload", c.user, notes.again, notes.total)
 		}
+		if notes.kept == 0 && c.reloads > 1 {
+			t.Errorf("nothing of %s waited to be sent at any reload: this run does not test what it is for", c.user)
+		}
 		for _, topic := range shared {
 			notes.said(t, c, topic, logs[topic])
 			notes.pages(t, c, topic, logs[topic])
@@ -60,8 +63,8 @@ func verdict(t *testing.T, h *house, both []*chatter, pushes *pusher) {
 		for b := range breakages {
 			kinds = append(kinds, fmt.Sprintf("%d %s", c.proxy.struck[b].Load(), b))
 		}
-		t.Logf("%s: %d faults (%s) in %d connections; %d reloads, %d of %d events told again after them; %d of a talk that was not open; %d pages of history; %d acks before older events; errors %v, states %v",
-			c.user, n, strings.Join(kinds, ", "), links, c.reloads, notes.again, notes.total, notes.aside, notes.asked, c.proxy.early(), notes.errors, notes.states)
+		t.Logf("%s: %d faults (%s) in %d connections; %d reloads with %d sends waiting, %d of %d events told again after them; %d of a talk that was not open; %d pages of history; %d acks before older events; errors %v, states %v",
+			c.user, n, strings.Join(kinds, ", "), links, c.reloads, notes.kept, notes.again, notes.total, notes.aside, notes.asked, c.proxy.early(), notes.errors, notes.states)
 	}
 	eventually(t, "one session for each client and no ghost", func() bool { return len(h.sessions("")) == len(both) })
 	t.Logf("%d messages in the room, %d in the talk, %d pushes", len(logs[shared[0]]), len(logs[shared[1]]), pushes.pushed)
@@ -77,6 +80,7 @@ type notes struct {
 	errors, states map[string]int
 	total, again   int // events that were told
 	asked, aside   int
+	kept           int // sends that waited at a reload
 }
 
 func readNotes(t *testing.T, c *chatter) *notes {
@@ -88,6 +92,7 @@ func readNotes(t *testing.T, c *chatter) *notes {
 			text string
 		}{life, word[string](f[0])})
 	})
+	n.each("kept", func(_ int, f []json.RawMessage) { n.kept += word[int](f[0]) })
 	n.each("aside", func(int, []json.RawMessage) { n.aside++ })
 	for what, counts := range map[string]map[string]int{"error": n.errors, "unanswered": n.errors, "state": n.states} {
 		n.each(what, func(_ int, f []json.RawMessage) { counts[what+" "+word[string](f[0])]++ })

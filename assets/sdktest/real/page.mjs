@@ -28,6 +28,10 @@ const mistake = (err) => {
 addEventListener('error', (e) => mistake(e.error || e.message))
 addEventListener('unhandledrejection', (e) => mistake(e.reason))
 
+// Every other life ends as that of a page that the system kills: nobody gets a last word.
+const end = (e) => talker && talker.life % 2 && e.stopImmediatePropagation()
+for (const name of ['pagehide', 'visibilitychange']) addEventListener(name, end, true)
+
 let talker
 let sessions
 const stage = {

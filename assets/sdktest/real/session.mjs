@@ -93,6 +93,6 @@ class Session {
     this.client.close()
     const state = this.client.state.name
     await new Promise((resolve) => setTimeout(resolve, 5))
-    return {heard: Object.fromEntries(this.heard), faults: this.faults, state, outbox: (this.client.outbox || []).length}
+    return {heard: Object.fromEntries(this.heard), faults: this.faults, state, outbox: this.client.outbox.length}
   }
 }

@@ -39,6 +39,7 @@ export class Talker {
     this.rnd = dice((who.seed + 7919 * this.life) | 0)
     this.clock = new FastClock(who.scale, this.rnd.random)
     this.client = place.sdk.connect({url: who.url, user: who.user, device: `life-${this.life}`, clock: this.clock.hooks, ...place.options})
+    this.note('kept', this.client.outbox.length) // what the life before has left to be sent
     this.client.on('error', (err) => this.note('error', err.code))
     this.client.on('state', (s) => this.note('state', s.name))
     this.client.on('talk', (e) => {
@@ -177,7 +178,7 @@ export class Talker {
       life: this.life,
       state: this.client.state.name,
       waiting: [...this.waiting.values()].reduce((a, b) => a + b, 0) + this.asked,
-      outbox: (this.client.outbox || []).length,
+      outbox: this.client.outbox.length,
       heard: count(this.heard, (s) => s.size),
       said: count(this.said, (n) => n),
     }
