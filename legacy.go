@@ -52,12 +52,14 @@ func legacyOptionsFrom(c *cli.Context, open bool) (o legacyOptions, err error) {
 }
 
 // legacyRoutes mounts the protocols of other servers, each at its own path,
-// and returns the handler of WebSockets that come without one. It is nil if
-// they are off. Whose page it is is not asked: those pages live on other hosts
-// by design, and no cookie ever counts.
+// and returns the handler of WebSockets that come without one. Whose page it
+// is is not asked: those pages live on other hosts by design, and no cookie
+// ever counts. Where they are off, it says so.
 func legacyRoutes(mux *http.ServeMux, hub *chat.Hub, o legacyOptions, auth chat.Authenticator, addr func(*http.Request) string) http.Handler {
 	if !o.on {
-		return nil
+		off := refusal("this server does not serve clients of other servers: --compat=false; its own WebSocket is at /ws")
+		mux.Handle("/compat/", off)
+		return off
 	}
 	speaks := func(name string) http.Handler {
 		return hub.Handler(chat.ServerOptions{
@@ -71,16 +73,21 @@ func legacyRoutes(mux *http.ServeMux, hub *chat.Hub, o legacyOptions, auth chat.
 	for _, name := range wire.Names() {
 		mux.Handle("GET /compat/"+name, speaks(name))
 	}
+	mux.Handle("/compat/", refusal("there are WebSockets here at /compat/"+strings.Join(wire.Names(), ", /compat/")+" and nothing else"))
 	return speaks("root")
 }
 
-// upgrades sends WebSockets without a path to sockets, all else to pages.
+// refusal answers that there is nothing, and why.
+func refusal(why string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, why, http.StatusNotFound) })
+}
+
+// upgrades sends WebSockets without a path to sockets, all else to pages. One
+// whose Upgrade header was dropped by a proxy is known by its key: it is told,
+// and not shown a page.
 func upgrades(sockets, pages http.Handler) http.Handler {
-	if sockets == nil {
-		return pages
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		if r.URL.Path == "/" && (strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || r.Header.Get("Sec-WebSocket-Key") != "") {
 			sockets.ServeHTTP(w, r)
 			return
 		}
