@@ -562,7 +562,6 @@ class Client extends Emitter {
     this._begun.clear()
     this._told.clear()
     for (const topic of old) this._put(topic, GONE)
-    if (this.inbox._cursor > 0) this.inbox._cursor = 0
   }
 
   _joinedTo(t, f) {
@@ -674,7 +673,7 @@ class Client extends Emitter {
     }
     this._begun = new Map(this._places)
     const seq = this._places.get(this.inbox.topic)
-    if (seq >= GONE) this.inbox._cursor = Math.max(0, seq)
+    if (seq >= GONE) this.inbox._cursor = Math.max(0, seq) // GONE is no place, but a beginning neither
     const mine = this._outbox.map((r) => r.item) // written before a token told who it is
     const kept = listed(this._load('outbox')).filter((x) => x && typeof x.topic === 'string' && typeof x.key === 'string')
     this._outbox = kept.map((x) => ({item: Object.assign(x, {state: x.state === 'failed' ? x.state : 'pending'}), waiters: []})).concat(this._outbox)

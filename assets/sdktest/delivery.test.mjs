@@ -303,6 +303,8 @@ test('history, presence, signal; a question without an answer is asked again', a
   assert.deepEqual([events.map((e) => e.seq), more], [[3, 4], true])
   assert.deepEqual(await presence, ['alice', 'bob'])
   assert.deepEqual(t.heard, [])
+  await back(t)
+  assert.deepEqual([t.net.last.frames('history'), t.net.last.frames('presence')], [[], []], 'and one with an answer is not')
 })
 
 test('a question that is refused is rejected; with a time it is asked again', async () => {

@@ -356,6 +356,14 @@ test('a storage that is full, forbidden, broken or someone else’s: it goes on 
   }
 })
 
+test('an outbox of another version: what has a topic and a key is sent', () => {
+  const storage = memory()
+  storage.setItem('teahouse outbox ws://tea.test/ws alice', JSON.stringify([{topic: 'room:x', key: 'a', body: 1, state: 'sending', more: 2}, {key: 'b'}]))
+  const t = start({storage})
+  greet(t.net.last)
+  assert.deepEqual(sends(t).map((f) => f.key), ['a'])
+})
+
 test('a storage that was full for a while loses only what it could not take', () => {
   const storage = memory()
   const t = start({storage})

@@ -187,6 +187,7 @@ test('another epoch: the old places are of no use, and say so to the server even
   opened.on('reset', (r) => resets.push(r.reason))
   assert.equal(opened.place, undefined)
   assert.equal(greet(next.net.last, {seq: 3, epoch: 'e2', join: false}).position.epoch, 'gone')
+  assert.equal(storage.kept('places').places['user:alice'], -1, 'still: killed here, it would be told in the next run')
   next.net.last.say({op: 'reset', topic: 'user:alice', reason: 'epoch', after: 1})
   assert.deepEqual(join(next), {topic: 'room:lobby', after: 1, epoch: 'gone'})
   joined(next.net.last, next.net.last.frames('join')[0], 3, {after: 1})

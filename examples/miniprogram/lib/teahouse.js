@@ -540,7 +540,6 @@ var Client = class extends Emitter {
     this._begun.clear();
     this._told.clear();
     for (const topic of old) this._put(topic, GONE);
-    if (this.inbox._cursor > 0) this.inbox._cursor = 0;
   }
   _joinedTo(t, f) {
     t._joined = true;
