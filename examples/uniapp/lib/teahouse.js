@@ -856,8 +856,8 @@ function nodeSocket() {
 }
 
 export function mini(api) {
-  // Before base library 1.7, and where a callback is refused, there is one socket and its listeners are the
-  // platform's. They add up and cannot be taken away, so there is one of each.
+  // Before base library 1.7 there is one socket, and its listeners are the platform's. They add up and cannot be
+  // taken away, so there is one of each.
   let now = {}
   let listens = false
   function oldTask() {
