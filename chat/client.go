@@ -60,8 +60,9 @@ type Client struct {
 	sure sureness
 
 	// For the wheel's goroutine only.
-	pinged int64
-	beatAt int64 // the hub's clock
+	pinged   int64 // when it was asked for a sign of life that it owes; 0: it owes none
+	pingedAt int64 // when it was asked last
+	beatAt   int64
 	// For the hub's own goroutine only: it sent an event of this very batch.
 	sentNow bool
 

@@ -24,18 +24,19 @@ type awayList struct {
 }
 
 type awayClient struct {
-	at     int64 // when it ended, ms since 1970 UTC
-	places places
+	session Session // as it was recorded
+	places  places
 }
 
 // awayMax is how many are kept of one client: it may have several pages.
 const awayMax = 8
 
 func (a *awayList) add(c *Client) {
-	if !c.rules().Resume || c.sure.taken.Load() {
+	if !c.rules().Resume || !c.sure.claimed.CompareAndSwap(false, true) {
 		return
 	}
-	x := awayClient{c.endedAt.Load(), c.surePlaces()}
+	x := awayClient{c.record(), c.surePlaces()}
+	x.session.Ended = c.endedAt.Load()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.clients == nil {
@@ -48,8 +49,9 @@ func (a *awayList) add(c *Client) {
 // take removes and returns the one that comes back. Which one it is of several
 // is not known: it is taken for the one that got the least, since a line twice
 // is better than a line lost; and for a page that was left, the last one, only
-// if there is no other.
-func (a *awayList) take(key clientKey, now int64) (places, bool) {
+// if there is no other. The session is returned as it is to be recorded from
+// now on: nobody is to be resumed by it again.
+func (a *awayList) take(key clientKey, now int64) (places, Session, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	best := -1
@@ -57,19 +59,20 @@ func (a *awayList) take(key clientKey, now int64) (places, bool) {
 	for i := range list {
 		x := &list[i].places
 		switch {
-		case list[i].at < now-ResumeWithin.Milliseconds():
+		case list[i].session.Ended < now-ResumeWithin.Milliseconds():
 		case best < 0, list[best].places.left, !x.left && x.less(list[best].places):
 			best = i
 		}
 	}
 	if best < 0 {
-		return places{}, false
+		return places{}, Session{}, false
 	}
-	found := list[best].places
+	found, session := list[best].places, list[best].session
+	session.Topics = nil
 	if a.clients[key] = slices.Delete(list, best, best+1); len(list) == 1 {
 		delete(a.clients, key)
 	}
-	return found, true
+	return found, session, true
 }
 
 // tidy forgets those that are away for too long.
@@ -77,7 +80,7 @@ func (a *awayList) tidy(now int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for key, list := range a.clients {
-		list = slices.DeleteFunc(list, func(x awayClient) bool { return x.at < now-ResumeWithin.Milliseconds() })
+		list = slices.DeleteFunc(list, func(x awayClient) bool { return x.session.Ended < now-ResumeWithin.Milliseconds() })
 		if a.clients[key] = list; len(list) == 0 {
 			delete(a.clients, key)
 		}
@@ -90,7 +93,10 @@ func (c *Client) resume(otherwise start) (start, error) {
 	ctx := c.hub.ctx
 	at, ok := c.takeOver()
 	if !ok {
-		at, ok = c.hub.away.take(c.key(), time.Now().UnixMilli())
+		var taken Session
+		if at, taken, ok = c.hub.away.take(c.key(), time.Now().UnixMilli()); ok {
+			c.hub.rec.put(taken)
+		}
 	}
 	if !ok {
 		var err error
@@ -146,19 +152,24 @@ func (c *Client) takeOver() (places, bool) {
 	}
 	asked.Wait()
 	close(dead)
-	var least *Client // see awayList.take
-	var at places
+	var ended []*Client
+	var least []places
 	for x := range dead {
 		x.out.fail()
-		if p := x.surePlaces(); least == nil || p.less(at) {
-			least, at = x, p
+		p := x.surePlaces()
+		i := slices.IndexFunc(least, p.less) // see awayList.take
+		if i < 0 {
+			i = len(least)
+		}
+		ended, least = slices.Insert(ended, i, x), slices.Insert(least, i, p)
+	}
+	for i, x := range ended {
+		if x.sure.claimed.CompareAndSwap(false, true) {
+			x.sure.taken.Store(true)
+			return least[i], true
 		}
 	}
-	// It is taken over: it must not be found again, nor among those that left.
-	if least == nil || !least.sure.taken.CompareAndSwap(false, true) {
-		return places{}, false
-	}
-	return at, true
+	return places{}, false
 }
 
 // alive pings and waits for any sign of life.

@@ -160,7 +160,6 @@ func (c *Client) retire() {
 	c.mu.Unlock()
 	if c.hello.Load() {
 		c.endedAt.Store(time.Now().UnixMilli())
-		h.away.add(c)
 		h.mu.Lock()
 		delete(h.clients, c.session)
 		peers := h.byUser[c.user]
@@ -177,6 +176,7 @@ func (c *Client) retire() {
 		}
 		h.rec.note(c, true)
 		h.mu.Unlock()
+		h.away.add(c) // after the note: who takes it from there notes that as well
 	}
 	for _, s := range subs {
 		s.topic.detach(h, s)

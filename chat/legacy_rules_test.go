@@ -257,3 +257,19 @@ func TestLegacyOdd(t *testing.T) {
 		a.expects("pong alice")
 	})
 }
+
+// TestLegacyPinged: who says something all the time is pinged all the same,
+// because proxies look at what the server says.
+func TestLegacyPinged(t *testing.T) {
+	t.Parallel()
+	plainBubble(t, houseOptions{}, func(t *testing.T, h *house) {
+		a := h.call("user=alice")
+		for range 20 { // 200 s
+			time.Sleep(10 * time.Second)
+			a.says("?") // makes no sense: a sign of life
+		}
+		if pings := a.asked.Load(); pings < 200/25-1 {
+			t.Errorf("%d pings in 200 s", pings)
+		}
+	})
+}

@@ -49,7 +49,8 @@ type Rules struct {
 	// Echo: the connection is told its own events like anybody's, and no acks.
 	Echo bool
 	// Lenient: what makes no sense is a sign of life and does not close the
-	// connection; who sends too fast is slowed down instead of refused.
+	// connection; who sends too fast is slowed down instead of refused; and it
+	// is pinged each HubOptions.PingEvery also while it talks.
 	Lenient bool
 	// Nameless: it may send without a hello. Its events are from nobody.
 	Nameless bool

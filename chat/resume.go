@@ -49,8 +49,12 @@ func (p places) seq(topic string) (int64, bool) {
 type sureness struct {
 	waits  atomic.Bool // something was delivered, and a ping is to ask for it
 	unsure atomic.Bool // of something that was delivered it is not known whether it arrived
-	taken  atomic.Bool // another connection went on from here
 	left   atomic.Bool // see places
+	taken  atomic.Bool // another connection went on from here
+
+	// claimed is set by who hands on its places: the list of those that are
+	// away, or one that takes them over.
+	claimed atomic.Bool
 
 	mu      sync.Mutex
 	number  int                     // of the last ping

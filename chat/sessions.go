@@ -16,6 +16,7 @@ type recorder struct {
 	hub  *Hub
 	mu   sync.Mutex
 	todo map[*Client]bool // true: it has ended
+	rows []Session        // to be written as they are, after that
 	wake chan struct{}
 }
 
@@ -38,6 +39,20 @@ func newRecorder(h *Hub) *recorder {
 func (r *recorder) note(c *Client, ended bool) {
 	r.mu.Lock()
 	r.todo[c] = r.todo[c] || ended
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// put has sessions of clients that are gone written soon.
+func (r *recorder) put(sessions ...Session) {
+	if len(sessions) == 0 {
+		return
+	}
+	r.mu.Lock()
+	r.rows = append(r.rows, sessions...)
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -87,8 +102,8 @@ func (r *recorder) noteLively() {
 // whether all went well.
 func (r *recorder) write(ctx context.Context) bool {
 	r.mu.Lock()
-	todo := r.todo
-	r.todo = make(map[*Client]bool)
+	todo, rows := r.todo, r.rows
+	r.todo, r.rows = make(map[*Client]bool), nil
 	r.mu.Unlock()
 	now := time.Now().UnixMilli()
 	clients := make([]*Client, 0, len(todo))
@@ -108,11 +123,17 @@ func (r *recorder) write(ctx context.Context) bool {
 			for c, ended := range todo {
 				r.note(c, ended)
 			}
+			r.put(rows...)
 			return false
 		}
 		for _, c := range batch {
 			delete(todo, c)
 		}
+	}
+	if err := r.hub.store.SaveSessions(ctx, rows...); err != nil {
+		r.hub.log.Error("sessions were not recorded", "err", err)
+		r.put(rows...)
+		return false
 	}
 	return true
 }
@@ -125,16 +146,18 @@ func (c *Client) record() Session {
 		Addr: c.addr, Agent: c.agent, Opened: c.opened,
 		LastSeen: max(time.Now().UnixMilli()-silent*1000, c.opened), Epoch: c.hub.epoch,
 	}
-	if c.rules().Resume {
+	switch {
+	case c.sure.taken.Load(): // nobody is to be resumed by it again
+	case c.rules().Resume:
 		s.Topics = c.surePlaces().topics
-	} else {
+	default:
 		s.Topics = make(map[string]int64, 2)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Reason = c.reason
 	for _, sub := range c.subs {
-		if !c.rules().Resume {
+		if s.Topics != nil && !c.rules().Resume {
 			s.Topics[sub.topic.name] = sub.cursor.Load()
 		}
 	}

@@ -84,6 +84,9 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 		return 0
 	}
 	next := every - (now - c.seen.Load())
+	if c.rules().Lenient { // a proxy may cut where the server is silent
+		next = min(next, every-(now-c.pingedAt))
+	}
 	switch {
 	case c.pinged > 0 && c.seen.Load() < c.pinged && now-c.pinged >= wait:
 		// A dead network takes no close frame; a slow client may still.
@@ -94,7 +97,7 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 	case c.pinged > 0 && c.seen.Load() < c.pinged:
 		next = wait - (now - c.pinged)
 	case next <= 0:
-		c.pinged = now
+		c.pinged, c.pingedAt = now, now
 		h.flushNow(c, c.out.pushDroppable(pingFrame))
 		next = wait
 	default:
