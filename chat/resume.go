@@ -155,7 +155,13 @@ func (c *Client) endedCleanly() {
 	c.sure.mu.Lock()
 	silent := c.sure.asked != nil && time.Since(c.sure.askedAt) > silentAfter
 	c.sure.mu.Unlock()
-	if !silent && c.out.arrived() {
+	arrived := !silent && c.out.arrived()
+	// Its TCP may be about to acknowledge what was written a moment ago.
+	for i := 0; i < 5 && !silent && !arrived; i++ {
+		time.Sleep(10 * time.Millisecond)
+		arrived = c.out.arrived()
+	}
+	if arrived {
 		for s, seq := range c.cursors() {
 			s.surely(seq)
 		}
