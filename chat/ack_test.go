@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,14 +148,13 @@ func TestJoinAfterAndRecent(t *testing.T) {
 // firstLook runs something after the first read of the newest events.
 type firstLook struct {
 	*storetest.Memory
-	then func()
+	then atomic.Pointer[func()]
 }
 
 func (s *firstLook) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
 	events, err := s.Memory.Before(ctx, topic, seq, limit)
-	if then := s.then; then != nil {
-		s.then = nil
-		then()
+	if then := s.then.Swap(nil); then != nil {
+		(*then)()
 	}
 	return events, err
 }
@@ -166,7 +166,8 @@ func TestJoinRecentOfAnEmptyRoom(t *testing.T) {
 	store := &firstLook{}
 	h := newHouse(t, houseOptions{wrap: func(m *storetest.Memory) chat.Store { store.Memory = m; return store }})
 	g, _ := h.hello("alice", "")
-	store.then = func() { h.publish("room:r", 1) }
+	first := func() { h.publish("room:r", 1) }
+	store.then.Store(&first)
 	g.join("room:r", `"recent":5`)
 	if f := g.want("event"); f.Seq != 1 {
 		t.Fatalf("got %+v", f)
