@@ -175,8 +175,10 @@ func (c *Client) retire() {
 			h.byUser[c.user] = peers
 		}
 		h.rec.note(c, true)
+		// After the note: who takes it from there notes that as well. Under mu:
+		// who comes back finds it here or there.
+		h.away.add(c)
 		h.mu.Unlock()
-		h.away.add(c) // after the note: who takes it from there notes that as well
 	}
 	for _, s := range subs {
 		s.topic.detach(h, s)
