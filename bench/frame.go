@@ -108,7 +108,11 @@ const (
 	isError
 )
 
-func classify(head []byte) what {
+func classify(f frame) what {
+	head := f.head
+	if isOld(head) {
+		return classifyOld(f)
+	}
 	if len(head) < 10 || head[2] != 'o' || head[5] != ':' {
 		return isOther
 	}

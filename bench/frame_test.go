@@ -74,7 +74,7 @@ func TestClassify(t *testing.T) {
 		`hello`:              isOther,
 		``:                   isOther,
 	} {
-		if got := classify([]byte(head)); got != want {
+		if got := classify(frame{op: opText, size: len(head), head: []byte(head)}); got != want {
 			t.Errorf("%s: %d, want %d", head, got, want)
 		}
 	}

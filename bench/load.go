@@ -26,6 +26,10 @@ const (
 	// untilAll: when moreover every other member has got it. Then nothing
 	// can be waiting, so nothing can be coalesced by anyone.
 	untilAll
+	// untilDelivered: when as many of its messages as it may have on the way
+	// have been delivered to all others, counted over all: for servers that
+	// acknowledge nothing.
+	untilDelivered
 )
 
 const (
@@ -128,7 +132,7 @@ func (g *generator) poll(wait time.Duration) int {
 		}
 		g.read(c)
 	}
-	if g.win == untilAll && g.sending {
+	if g.win != untilAck && g.sending {
 		for _, i := range g.pubs {
 			g.refill(&g.clients[i])
 		}
@@ -173,7 +177,7 @@ func (g *generator) read(c *client) {
 }
 
 func (g *generator) text(c *client, f frame) {
-	switch classify(f.head) {
+	switch classify(f) {
 	case isEvent:
 		g.events++
 		c.got++
@@ -252,6 +256,9 @@ func (g *generator) start() {
 func (g *generator) refill(c *client) {
 	p := c.pub
 	n := g.inflight - p.flying
+	if g.win == untilDelivered { // one room
+		n = g.inflight + g.events/(len(g.clients)-1)/len(g.pubs) - p.sent
+	}
 	if n <= 0 || c.state != stLive || len(p.pending) > 0 {
 		return
 	}

@@ -74,7 +74,7 @@ func raiseFiles() {
 }
 
 type options struct {
-	ours                 string
+	ours, old            string
 	scenarios, sides     string
 	rounds               int
 	warm, span, patience time.Duration
@@ -87,6 +87,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.ours, "ours", "", "a ready teahouse `binary`; without it the module is built")
+	fs.StringVar(&o.old, "old", "", "a running old Swoole server that takes part in room4x4 and room1: `HOST:PORT`, and with commas the pids of its processes, whose CPU is counted")
 	fs.StringVar(&o.scenarios, "scenarios", "all", "comma separated: "+strings.Join(scenarioNames(), ","))
 	fs.StringVar(&o.sides, "sides", "ours,plain,floor", "servers to run, comma separated")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds; the table has the median")
@@ -114,6 +115,7 @@ type bench struct {
 	self    string
 	dir     string
 	targets []target
+	rooms   []target // of the scenarios with the old server's frames
 	book    book
 	stderr  io.Writer
 	notes   []string
@@ -173,12 +175,23 @@ func (b *bench) prepare(ctx context.Context) error {
 				}
 			}
 			b.targets = append(b.targets, ours(binary, b.dir))
+			b.rooms = append(b.rooms, oursByRoom(binary, b.dir), oursByNative(binary, b.dir))
 			b.ours = binary
 		case sidePlain, sideFloor:
 			b.targets = append(b.targets, reference(side, b.self, b.payload))
+			if side == sidePlain {
+				b.rooms = append(b.rooms, plainByRoom(b.self))
+			}
 		default:
 			return fmt.Errorf("no server %q; there are ours, plain and floor", side)
 		}
+	}
+	if b.old != "" {
+		t, err := oldServer(b.old)
+		if err != nil {
+			return err
+		}
+		b.rooms = append(b.rooms, t)
 	}
 	return nil
 }
@@ -206,7 +219,11 @@ func (b *bench) scenario(ctx context.Context, name string) error {
 		if b.quick {
 			sc.each = min(sc.each, 500)
 		}
-		return b.rotate(ctx, name, b.targets, func(t target) (sample, error) {
+		targets := b.targets
+		if sc.old {
+			targets = b.rooms
+		}
+		return b.rotate(ctx, name, targets, func(t target) (sample, error) {
 			return runLive(ctx, t, sc, b.warm, b.span)
 		})
 	}

@@ -18,7 +18,9 @@ import (
 // goroutine, a ping ticker, one write for each message. PreparedMessage saves
 // it the encoding; it stores nothing. It differs from the example in rooms
 // (?room=), and in that the sender gets {"op":"ack"} in place of its own
-// message, so that all servers of the bench send the same number of frames.
+// message, so that all servers of the bench send the same number of frames. To
+// who comes with ?user_id= it speaks the frames of the old Swoole server
+// instead, which acknowledges nothing.
 
 const (
 	plainWriteWait  = 10 * time.Second
@@ -42,6 +44,7 @@ type plainHub struct {
 type plainClient struct {
 	hub  *plainHub
 	room string
+	user string // "" unless it speaks the old server's frames
 	conn *websocket.Conn
 	send chan *websocket.PreparedMessage
 }
@@ -85,7 +88,9 @@ func (h *plainHub) run(ctx context.Context) {
 			}
 			for c := range h.rooms[m.from.room] {
 				out := pm
-				if c == m.from {
+				if c == m.from && c.user != "" {
+					continue
+				} else if c == m.from {
 					out = h.ack
 				}
 				select {
@@ -115,6 +120,11 @@ func (c *plainClient) readPump(ctx context.Context) {
 		_, data, err := c.conn.ReadMessage()
 		if err != nil {
 			return
+		}
+		if c.user != "" {
+			if data = oldFrame(c.user, data); data == nil {
+				continue
+			}
 		}
 		select {
 		case c.hub.broadcast <- plainMsg{c, data}:
@@ -161,12 +171,12 @@ func servePlain(ctx context.Context, stdout io.Writer) error {
 	go hub.run(ctx)
 	up := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		conn, err := up.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		c := &plainClient{hub: hub, room: r.URL.Query().Get("room"), conn: conn,
+		c := &plainClient{hub: hub, room: r.URL.Query().Get("room"), user: r.URL.Query().Get("user_id"), conn: conn,
 			send: make(chan *websocket.PreparedMessage, 256)}
 		select {
 		case hub.register <- c:

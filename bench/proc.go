@@ -28,7 +28,8 @@ const readyPrefix = "listening on http://"
 // proc is a server in a process of its own, so that its CPU time and memory
 // can be read from outside and are its own.
 type proc struct {
-	cmd    *exec.Cmd
+	cmd    *exec.Cmd // nil: somebody else's, which is neither started nor ended here
+	others []int     // the processes of such a one
 	addr   string
 	ready  time.Duration // from start to the ready line
 	stderr tail
@@ -92,8 +93,18 @@ func startProc(ctx context.Context, path string, args ...string) (*proc, error) 
 
 func (p *proc) pid() int { return p.cmd.Process.Pid }
 
+func (p *proc) pids() []int {
+	if p.cmd == nil {
+		return p.others
+	}
+	return []int{p.pid()}
+}
+
 // alive tells whether the server still runs, and if not, its last words.
 func (p *proc) alive() error {
+	if p.cmd == nil {
+		return nil
+	}
 	select {
 	case <-p.exited:
 		return fmt.Errorf("the server ended (%v): %s", p.cmd.ProcessState, p.stderr.String())
@@ -114,6 +125,9 @@ func (p *proc) stop() {
 
 // kill ends the server at once: for those whose data nobody wants any more.
 func (p *proc) kill() {
+	if p.cmd == nil {
+		return
+	}
 	p.cmd.Process.Kill()
 	<-p.exited
 }
@@ -121,7 +135,7 @@ func (p *proc) kill() {
 // cpu is the CPU time of the process so far, user and system, by the CPU
 // clock that the kernel keeps for every process: exact to the nanosecond,
 // where /proc/PID/stat counts ticks of ten milliseconds.
-func (p *proc) cpu() time.Duration { return cpuClock(p.pid()) }
+func (p *proc) cpu() time.Duration { return sumCPU(p.pids()) }
 
 func cpuClock(pid int) time.Duration {
 	const schedClock = 2

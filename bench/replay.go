@@ -66,7 +66,7 @@ func runReplay(ctx context.Context, t target, clients int) (sample, error) {
 		}
 	}
 	g.want = missed
-	cpu0, own0, look := p.cpu(), ownCPU(), lookAround(p.pid())
+	cpu0, own0, look := p.cpu(), ownCPU(), lookAround(p.pids()...)
 	if _, err := g.connect(specs, clients, time.Minute); err != nil {
 		return nil, explain(err, p)
 	}

@@ -52,6 +52,14 @@ var rows = []row{
 	{"rooms", "cpu", "— server CPU s per million deliveries", nil, nil},
 	{"rooms", "acks", "— acknowledged messages/s", &ref{"bare store", "store1000", sideOurs, "persecond"}, []goal{atLeast(besideOne, 0.8)}},
 	{"rooms", "ack99", "— ack p99, ms", &ref{"bare commit", "store1000", sideOurs, "p99"}, []goal{atMost(besideOne, 2)}},
+	{"room4x4", "deliveries", "old server's frames, 1,000 in a room, 4 × 4 in flight: deliveries/s", &ref{"native", "room4x4", sideNative, "deliveries"}, nil},
+	{"room4x4", "cpu", "— server CPU s per million deliveries", &ref{"native", "room4x4", sideNative, "cpu"}, nil},
+	{"room1", "deliveries", "old server's frames, 1 × 1 in flight until all have it: deliveries/s", &ref{"native", "room1", sideNative, "deliveries"}, nil},
+	{"room1", "cpu", "— server CPU s per million deliveries", &ref{"native", "room1", sideNative, "cpu"}, nil},
+	{"room4x4", "deliveries", "the old server itself, 4 × 4 in flight: deliveries/s", &ref{"old server", "room4x4", sideOld, "deliveries"}, nil},
+	{"room4x4", "cpu", "— server CPU s per million deliveries", &ref{"old server", "room4x4", sideOld, "cpu"}, nil},
+	{"room1", "deliveries", "the old server itself, 1 × 1 in flight: deliveries/s", &ref{"old server", "room1", sideOld, "deliveries"}, nil},
+	{"room1", "cpu", "— server CPU s per million deliveries", &ref{"old server", "room1", sideOld, "cpu"}, nil},
 	{"store1", "persecond", "bare store, 50 writers, 1 topic: events/s", &ref{"Redis XADD", "store1", "redis", "persecond"}, []goal{atLeast(besideOne, 1)}},
 	{"store1", "p99", "— p99, ms", &ref{"Redis XADD", "store1", "redis", "p99"}, nil},
 	{"store50", "persecond", "bare store, 50 writers, 50 topics: events/s", &ref{"Redis XADD", "store50", "redis", "persecond"}, []goal{atLeast(besideOne, 1)}},
@@ -70,6 +78,9 @@ func report(w io.Writer, b book) {
 	fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|---|---|")
 	for _, r := range rows {
 		if len(b[r.scenario]) == 0 {
+			continue
+		}
+		if r.beside != nil && r.beside.side == sideOld && len(b[r.scenario][sideOld]) == 0 {
 			continue
 		}
 		v := map[string]float64{}

@@ -16,11 +16,13 @@ import (
 type target struct {
 	name  string
 	start func(ctx context.Context, keep int) (*proc, error)
-	http  func(room string) []byte
+	http  func(i int, room string) []byte
 	// hello is what a client says after the 101, as one write; nil for the
 	// reference servers, whose URL says it all. after < 0: no replay.
 	hello func(i int, room, epoch string, after int64) []byte
 	msg   func(i int, room string) numbered
+	// silent servers acknowledge nothing.
+	silent bool
 }
 
 const (
@@ -53,7 +55,7 @@ func reference(name, self string, size int) target {
 		start: func(ctx context.Context, keep int) (*proc, error) {
 			return startProc(ctx, self, "serve-"+name, strconv.Itoa(keep))
 		},
-		http: func(room string) []byte { return upgradeRequest("/ws?room=" + room) },
+		http: func(_ int, room string) []byte { return upgradeRequest("/ws?room=" + room) },
 		msg: func(int, string) numbered {
 			return newNumbered(padded(`{"op":"event","id":`+placeholder+`,"text":"`, `"}`, size))
 		},
@@ -72,7 +74,7 @@ func ours(binary, dir string) target {
 			os.RemoveAll(filepath.Join(dir, "data"+strconv.Itoa(n-1)))
 			return startOurs(ctx, binary, data)
 		},
-		http:  func(string) []byte { return upgradeRequest("/ws") },
+		http:  func(int, string) []byte { return upgradeRequest("/ws") },
 		hello: helloOurs,
 		msg: func(_ int, room string) numbered {
 			return newNumbered(fmt.Sprintf(`{"op":"send","id":%s,"topic":"room:%s","key":"k-%s","kind":"message","body":%s}`,
@@ -101,9 +103,8 @@ func helloOurs(i int, room, epoch string, after int64) []byte {
 func (t *target) specs(rooms, each int) []dialSpec {
 	s := make([]dialSpec, 0, rooms*each)
 	for r := range rooms {
-		req := t.http(roomName(r))
 		for range each {
-			d := dialSpec{room: r, http: req}
+			d := dialSpec{room: r, http: t.http(len(s), roomName(r))}
 			if t.hello != nil {
 				d.hello = t.hello(len(s), roomName(r), "", -1)
 			}
