@@ -328,6 +328,7 @@ func TestHubChangesVouchers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the hub has told of it: ann begins after it
 		ann, _ := h.hello("ann", "")
 		do := func(what chat.VoucherAction, key string) error {
 			_, err := h.hub.ChangeVoucher(t.Context(), strings.ToLower(chat.ShowVoucherCode(list[0].Code)),
