@@ -36,6 +36,7 @@ type serveOptions struct {
 	queue, recent  int
 	replayMax      int
 	stopWait       time.Duration
+	pingEvery      time.Duration
 	reverseWindow  time.Duration
 	qr             string
 	legacy         legacyOptions
@@ -76,6 +77,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
 			&cli.DurationFlag{Name: "reverse-window", Value: 24 * time.Hour, Usage: "how long after it the redemption of a voucher can be reversed"},
+			&cli.DurationFlag{Name: "ping-every", Value: 24 * time.Second, Usage: "how long a connection may be silent before it is pinged, 1s to 60s; less than the read timeout of a proxy in front"},
 			&cli.DurationFlag{Name: "stop-timeout", Value: 10 * time.Second, Usage: "how long a stop may take before it is cut off"},
 			&cli.BoolFlag{Name: "announce", Value: true, Usage: "tell apps in the LAN where the server is (mDNS, UDP port 5353); false keeps it silent"},
 			&cli.StringFlag{Name: "qr", Value: "auto", Usage: "show the page's QR code at the start: auto (in a terminal), always or never"},
@@ -124,7 +126,7 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	o := &serveOptions{
 		addr: c.String("addr"), data: c.String("data"), durability: c.String("durability"),
 		allowOrigin: c.StringSlice("allow-origin"), queue: c.Int("queue-bytes"), recent: c.Int("recent-bytes"),
-		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), reverseWindow: c.Duration("reverse-window"), qr: c.String("qr"), announce: c.Bool("announce"),
+		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), pingEvery: c.Duration("ping-every"), reverseWindow: c.Duration("reverse-window"), qr: c.String("qr"), announce: c.Bool("announce"),
 		limits: chat.DefaultLimits(), stdout: stdout, stderr: stderr, language: language(),
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
@@ -154,6 +156,9 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 		if n <= 0 {
 			return nil, usage("--%s must be above 0", name)
 		}
+	}
+	if o.pingEvery < time.Second || o.pingEvery > time.Minute || o.pingEvery%time.Second != 0 {
+		return nil, usage("--ping-every is %s; it can be 1s to 60s, in whole seconds", o.pingEvery)
 	}
 	if o.reverseWindow <= 0 {
 		return nil, usage("--reverse-window must be above 0, as in 24h")
@@ -245,7 +250,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	hub := chat.NewHub(store, chat.HubOptions{
 		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
-		ReverseWindow: o.reverseWindow, Logger: log,
+		ReverseWindow: o.reverseWindow, PingEvery: o.pingEvery, Logger: log,
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{

@@ -273,3 +273,27 @@ func TestLegacyPinged(t *testing.T) {
 		}
 	})
 }
+
+// TestLegacyPings: the server is never silent for longer than a proxy bears,
+// whether the client talks or not, and whatever it was told a proxy bears.
+func TestLegacyPings(t *testing.T) {
+	t.Parallel()
+	for every, most := range map[time.Duration]time.Duration{0: 25 * time.Second, 2 * time.Second: 3 * time.Second, 40 * time.Second: 41 * time.Second} {
+		for _, talks := range []bool{false, true} {
+			plainBubble(t, houseOptions{hub: chat.HubOptions{PingEvery: every}}, func(t *testing.T, h *house) {
+				a := h.call("user=alice")
+				for range 40 {
+					time.Sleep(15 * time.Second)
+					if talks {
+						a.says("") // a heartbeat
+					}
+				}
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				if hush := max(a.hush, time.Since(a.ping)); hush > most {
+					t.Errorf("every %s, talks %t: silent for %s", every, talks, hush)
+				}
+			})
+		}
+	}
+}

@@ -94,8 +94,10 @@ type caller struct {
 	conn  *websocket.Conn
 	mu    sync.Mutex
 	told  []string
-	dead  bool         // it answers no pings
-	asked atomic.Int32 // pings
+	dead  bool          // it answers no pings
+	ping  time.Time     // the last one
+	hush  time.Duration // the longest time without one
+	asked atomic.Int32  // pings
 	end   error
 	gone  chan struct{}
 }
@@ -107,10 +109,13 @@ func (h *house) call(query string) *caller {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c := &caller{t: h.t, conn: conn, gone: make(chan struct{})}
+	c := &caller{t: h.t, conn: conn, ping: time.Now(), gone: make(chan struct{})}
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {
 		c.asked.Add(1)
+		c.mu.Lock()
+		c.hush, c.ping = max(c.hush, time.Since(c.ping)), time.Now()
+		c.mu.Unlock()
 		if c.silent() {
 			return nil
 		}

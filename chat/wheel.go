@@ -99,7 +99,7 @@ func (h *Hub) check(c *Client, now int64) (again int64) {
 	case next <= 0:
 		c.pinged, c.pingedAt = now, now
 		h.flushNow(c, c.out.pushDroppable(pingFrame))
-		next = wait
+		next = min(wait, every)
 	default:
 		c.pinged = 0
 	}
