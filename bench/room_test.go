@@ -26,7 +26,8 @@ func TestRoomScenarios(t *testing.T) {
 		if err := buildOurs(t.Context(), binary); err != nil {
 			t.Fatal(err)
 		}
-		targets = append(targets, oursByRoom(binary, t.TempDir()), oursByNative(binary, t.TempDir()))
+		dir := t.TempDir() // one for both: none must find what another one left
+		targets = append(targets, oursByRoom(binary, dir), oursByNative(binary, dir), oursByRoom(binary, dir))
 	}
 	for _, sc := range liveScenarios {
 		if !sc.old {

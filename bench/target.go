@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -65,13 +64,15 @@ func reference(name, self string, size int) target {
 // ours is Teahouse as it is shipped: durable, with history. Only the rate
 // limit is off. Each start has a fresh data folder in dir.
 func ours(binary, dir string) target {
-	n := 0
+	data := "" // of the last start
 	return target{
 		name: sideOurs,
 		start: func(ctx context.Context, _ int) (*proc, error) {
-			n++
-			data := filepath.Join(dir, "data"+strconv.Itoa(n))
-			os.RemoveAll(filepath.Join(dir, "data"+strconv.Itoa(n-1)))
+			os.RemoveAll(data)
+			var err error
+			if data, err = os.MkdirTemp(dir, "data-"); err != nil {
+				return nil, err
+			}
 			return startOurs(ctx, binary, data)
 		},
 		http:  func(int, string) []byte { return upgradeRequest("/ws") },
