@@ -47,9 +47,9 @@ func TestLegacyEvent(t *testing.T) {
 		app> {"event":"login","data":{"u":"user:6","token":"TOKEN6"},"uuid":1790000000125}
 		app< {"type":"respon","event":1790000000125,"data":{"error":0,"body":"登录成功"}}
 		app< {"event":"chat1","msg":"before the login","to":"user:6","type":"app"}
+		app proves
 		app> {"event":"ping","uuid":12345678901234567890.125}
 		app< {"type":"respon","event":12345678901234567890.125,"data":{"error":0,"body":"PING检查连接可用"}}
-		app proves
 		# All devices of a user, each with its own user as the recipient.
 		phone opens ; User-Agent: phone
 		phone> {"event":"login","data":{"u":"user:6","token":"TOKEN6"},"uuid":1}

@@ -285,7 +285,7 @@ func (h *house) publish(topic, kind string, body any) {
 //	alice< TEXT                  the next that she hears
 //	alice silent                 nothing more has come so far
 //	alice skips                  passes over what has come so far
-//	alice proves                 the server knows that she has what she heard
+//	alice proves                 the server knows that she has the event that she heard last
 //	alice leaves                 closes in order
 //	alice breaks                 goes without a word
 //	POST TOPIC KIND BODY         by the HTTP API

@@ -95,8 +95,8 @@ func TestLegacyRoot(t *testing.T) {
 func TestLegacyRootListens(t *testing.T) {
 	t.Parallel()
 	h, tokens := open(t, t.TempDir()), open(t, t.TempDir(), "--auth=token")
-	ear, deaf, nobody := h.old("/"), tokens.old("/"), h.old("/?user_id=0")
 	opened := time.Now()
+	ear, deaf, nobody := h.old("/"), tokens.old("/"), h.old("/?user_id=0")
 	h.say(lobby, map[string]string{"text": "old"})
 	h.awaitSilent(ear)
 	if took := time.Since(opened); took < 900*time.Millisecond {

@@ -129,9 +129,16 @@ func (c *Client) ponged(data string) {
 	c.sure.asked = nil
 	switch {
 	case !c.sure.more:
+		// What the cursors cover since the ping is the client's own, or not
+		// shown to it; unless something was delivered in this very moment.
+		at := c.cursors()
 		c.sure.unsure.Store(false)
-		if c.sure.waits.Load() { // meanwhile
+		if c.sure.waits.Load() {
 			c.sure.unsure.Store(true)
+			break
+		}
+		for s, seq := range at {
+			s.surely(seq)
 		}
 	case c.sure.waits.CompareAndSwap(false, true):
 		c.hub.probes.add([]*Client{c})
