@@ -21,7 +21,6 @@ type oldPage struct {
 	opened  func(c *oldClient)                 // nil: nothing
 	message func(frame string) (string, error) // what it shows; an error is what JavaScript throws
 	beat    string                             // "": none
-	hoard   bool                               // it opens a new socket and forgets the old one
 
 	mu     sync.Mutex
 	shown  []string
