@@ -52,8 +52,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the server",
-		Description: "Serves the chat page, the WebSocket and the HTTP API on one port,\n" +
-			"and keeps everything in the data folder. Ctrl-C or SIGTERM stops it in order.",
+		Description: "Serves the chat page, the WebSocket, clients of older servers and the HTTP API\n" +
+			"on one port, and keeps everything in the data folder. Ctrl-C or SIGTERM stops it in order.",
 		Flags: withEnv(append([]cli.Flag{
 			&cli.StringFlag{Name: "addr", Value: ":8040", Usage: "listen at `HOST:PORT`; port 0 picks a free one"},
 			&cli.StringFlag{Name: "data", Value: "./data", Usage: "`FOLDER` of the database and whatever else is kept"},
