@@ -148,3 +148,54 @@ func replayPages(t *testing.T, end, meanwhile string) {
 	alice.says("mine again")
 	want(map[string]string{"page": "old 1 2 mine 3 4 5 6 mine again"})
 }
+
+// TestLegacyRoomsApart: two pages of one browser in different rooms are cut
+// off together and come back one after the other; neither goes on where the
+// other one ended.
+func TestLegacyRoomsApart(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	say := func(text string) {
+		h.say("room:tea", map[string]string{"text": text})
+		h.say("room:milk", map[string]string{"text": text})
+	}
+	say("old")
+	want := "old"
+	for _, reset := range []bool{true, false} {
+		want += " 1 2 3" // the second ones get the first ones' as recent lines
+		routes, pages := map[string]*route{}, map[string]*oldPage{}
+		for _, room := range []string{"tea", "milk"} {
+			routes[room] = &route{}
+			routes[room].set(h.host())
+			pages[room] = roomPage(t, routes[room], fmt.Sprintf("/?user_id=u%t&room=%s", reset, room)).start()
+		}
+		shows := func(room, want string) {
+			t.Helper()
+			eventually(t, room+" to show "+want, func() bool { return strings.HasSuffix(pages[room].shows(), want) })
+		}
+		say("1")
+		for room, p := range pages {
+			shows(room, "1")
+			c, _ := p.now()
+			c.proves()
+			routes[room].set("")
+			c.breaks(reset)
+		}
+		eventually(t, "their end", func() bool { return len(h.sessions("")) == 0 })
+		say("2")
+		for _, room := range []string{"milk", "tea"} { // not the one that got the least
+			routes[room].set(h.host())
+			shows(room, "2")
+		}
+		say("3")
+		for room, p := range pages {
+			shows(room, "3")
+			if got := p.shows(); got != want {
+				t.Errorf("%s shows %q; want %q", room, got, want)
+			}
+			routes[room].set("")
+			c, _ := p.now()
+			c.leaves(1000)
+		}
+	}
+}

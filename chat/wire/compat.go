@@ -108,14 +108,15 @@ func isMiniProgram(h chat.Handshake) bool {
 func isBrowser(h chat.Handshake) bool { return h.Header.Get("Origin") != "" }
 
 // deviceOf tells a user's devices apart, as far as their headers do: the same
-// device has the same name when it comes back, also from another network.
+// device has the same name when it comes back, also from another network. Pages
+// in different rooms are different ones: none goes on where another one ended.
 func deviceOf(h chat.Handshake) string {
 	app := ""
 	if rest, ok := strings.CutPrefix(h.Header.Get("Referer"), miniProgram); ok {
 		app, _, _ = strings.Cut(rest, "/") // what follows is its version
 	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{
-		h.Header.Get("User-Agent"), h.Header.Get("Accept-Language"), h.Header.Get("Origin"), app,
+		h.Header.Get("User-Agent"), h.Header.Get("Accept-Language"), h.Header.Get("Origin"), app, roomTopic(h),
 	}, "\x00")))
 	return hex.EncodeToString(sum[:6])
 }
