@@ -208,11 +208,11 @@ func TestVouchersKilled(t *testing.T) {
 	p := newPlace()
 	h := spawn(t, dir)
 	p.set(h.host())
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 
 	winners := make(map[string]string) // code -> who was told so
 	for round := range rounds {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
 		list := h.issue(map[string]any{"name": "tea", "owner": "alice", "count": each})
 		told := make([]map[string]string, workers) // what each worker was told: who redeemed it
 		var answers atomic.Int64

@@ -148,7 +148,9 @@ for (const kind of KINDS) {
     app.screen.longpress('没有发出')
     await until('one to be gone', () => failed() === 1)
     app.screen.tap('没有发出') // on the same connection, which refuses it again
-    await until('it to fail again', () => failed() === 1)
+    const [item] = app.client().outbox
+    assert.equal(item.state, 'pending')
+    await until('it to be refused again', () => app.client().outbox[0].state === 'failed' && failed() === 1)
     await server('kill')
     await server('start')
     await until('the server', () => app.screen.has('已连接'))

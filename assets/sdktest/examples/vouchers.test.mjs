@@ -76,6 +76,7 @@ for (const kind of ['wx', 'uni']) {
     let app = await enter(kind, user)
     app.tab('vouchers')
     await shows(app, kept, '可使用')
+    await new Promise((resolve) => setTimeout(resolve, 300)) // places are written within 100 ms
     app.mini.kill()
     await redeem(used)
     await server('kill')
