@@ -178,3 +178,32 @@ func TestJoinRecentOfAnEmptyRoom(t *testing.T) {
 	}
 	g.quiet()
 }
+
+// TestAckBeforeReset: who comes with the place of another log and sends at once
+// is told the ack in its place in this log, whatever number the place had.
+func TestAckBeforeReset(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		h := newHouse(t, houseOptions{hub: chat.HubOptions{Limits: fast()}})
+		g, _ := h.hello("alice", `"position":{"epoch":"gone","seq":100}`)
+		g.want("reset")
+		g.say(`{"op":"join","id":2,"topic":"room:r","after":100}`)
+		g.say(`{"op":"send","id":7,"topic":"room:r","key":"mine","body":1}`)
+		g.want("joined")
+		for acked, reset := false, false; !acked; {
+			f, err := g.next()
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case f.Op == "reset":
+				reset = true
+			case f.Op != "ack" || f.Again || !reset:
+				t.Fatalf("%+v, after the reset: %t", f, reset)
+			default:
+				acked = true
+			}
+		}
+		g.conn.Close()
+		h.stop()
+	}
+}

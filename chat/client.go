@@ -131,8 +131,13 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 		t := c.hub.topicFor(name)
 		done := c.betweenTalks(name)
 		s := &subscription{client: c, topic: t, index: -1, reset: at.reset, quiet: at.quiet}
-		s.cursor.Store(at.after)
-		s.sure.Store(at.after)
+		if at.reset == "" { // else it is no place in this log
+			s.cursor.Store(at.after)
+			s.sure.Store(at.after)
+		}
+		if joined != nil {
+			joined.After = at.after
+		}
 		c.mu.Lock()
 		if c.gone || c.subLocked(name) != nil {
 			c.mu.Unlock()

@@ -108,7 +108,10 @@ func (t *topic) attach(h *Hub, s *subscription, live bool, joined *Reply) (flush
 		s.sure.Store(head)
 	}
 	if joined != nil {
-		joined.Head, joined.Count, joined.After = head, len(t.users), s.cursor.Load()
+		joined.Head, joined.Count = head, len(t.users)
+		if live {
+			joined.After = head
+		}
 		flush = s.client.out.push(s.client.dialect().replyFrame(joined))
 	}
 	if !live {
