@@ -151,12 +151,14 @@ func (c *Client) follow(name string, at start, joined *Reply) {
 		}
 		c.mu.Unlock()
 		flush, ok := t.attach(c.hub, s, at.live, joined)
+		if !ok { // while the inbox is held up: or it would leave out what nobody tells
+			c.drop(s)
+		}
 		done()
 		if ok {
 			c.hub.flushNow(c, flush)
 			return
 		}
-		c.drop(s)
 	}
 }
 
