@@ -450,3 +450,11 @@ func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	code = run(ctx, append([]string{"teahouse"}, args...), &out, &err)
 	return code, out.String(), err.String()
 }
+
+// token gets a client's token from the server.
+func (h *house) token(user string) string {
+	h.t.Helper()
+	var out struct{ Token string }
+	h.call("POST", "/api/v1/tokens", map[string]any{"user": user}).into(h.t, &out)
+	return out.Token
+}

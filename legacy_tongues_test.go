@@ -201,12 +201,7 @@ func (h *house) anybody(g *guest) (n int) {
 func TestLegacyTokens(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), "--auth=token")
-	token := func(user string) string {
-		var out struct{ Token string }
-		h.call("POST", "/api/v1/tokens", map[string]any{"user": user}).into(t, &out)
-		return out.Token
-	}
-	alice := token("alice")
+	alice := h.token("alice")
 	for _, path := range []string{"/compat/room?user_id=alice", "/compat/room", "/compat/voucher?user_id=alice", "/compat/relay", "/compat/typed", "/?user_id=alice"} {
 		sep := "?"
 		if strings.Contains(path, "?") {
@@ -219,13 +214,13 @@ func TestLegacyTokens(t *testing.T) {
 		}
 		c.leaves(1000)
 		eventually(t, "its end", func() bool { return len(h.sessions("")) == 0 })
-		for _, wrong := range []string{"", sep + "token=" + token("bob") + "x", sep + "token="} {
+		for _, wrong := range []string{"", sep + "token=" + h.token("bob") + "x", sep + "token="} {
 			if reason := h.old(path + wrong).closedWith(4100); reason == "" {
 				t.Errorf("%s%s: closed without a reason", path, wrong)
 			}
 		}
 		if strings.Contains(path, "alice") {
-			h.old(path + sep + "token=" + token("bob")).closedWith(4100)
+			h.old(path + sep + "token=" + h.token("bob")).closedWith(4100)
 		}
 	}
 	// The first frame of a protocol without a name in its URL.

@@ -59,14 +59,9 @@ func (h *house) change(code, what string, body map[string]any, headers ...string
 func TestVoucherSeenAtOnce(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), "--auth=token")
-	token := func(user string) string {
-		var out struct{ Token string }
-		h.call("POST", "/api/v1/tokens", map[string]any{"user": user}).into(t, &out)
-		return out.Token
-	}
-	phone, w := enter(t, h.ws(), "alice", "token", token("alice"))
-	laptop, _ := enter(t, h.ws(), "alice", "token", token("alice"))
-	bob, _ := enter(t, h.ws(), "bob", "token", token("bob"))
+	phone, w := enter(t, h.ws(), "alice", "token", h.token("alice"))
+	laptop, _ := enter(t, h.ws(), "alice", "token", h.token("alice"))
+	bob, _ := enter(t, h.ws(), "bob", "token", h.token("bob"))
 	if a := h.call("POST", "/api/v1/staff", map[string]any{"name": "Ann", "station": "Gate 1", "pin": "246810"}); a.status != http.StatusCreated {
 		t.Fatalf("staff: %d %s", a.status, a.body)
 	}
@@ -106,10 +101,10 @@ func TestVoucherSeenAtOnce(t *testing.T) {
 		a.into(t, &out)
 		return a.status, out.Vouchers
 	}
-	if status, got := list("Bearer " + token("alice")); status != 200 || len(got) != 1 || got[0].Code != v.Code {
+	if status, got := list("Bearer " + h.token("alice")); status != 200 || len(got) != 1 || got[0].Code != v.Code {
 		t.Errorf("alice's list: %d %+v", status, got)
 	}
-	if status, got := list("Bearer " + token("bob")); status != 200 || len(got) != 0 {
+	if status, got := list("Bearer " + h.token("bob")); status != 200 || len(got) != 0 {
 		t.Errorf("bob's list: %d %+v", status, got)
 	}
 	for _, auth := range []string{"", "Bearer x", "Bearer " + in.Token} {
@@ -120,7 +115,7 @@ func TestVoucherSeenAtOnce(t *testing.T) {
 	// Coming back by position brings what was missed of vouchers, too.
 	phone.hangUp()
 	h.change(v.Code, "void", map[string]any{"by": "boss", "reason": "sold out", "key": "v"})
-	phone, _ = enter(t, h.ws(), "alice", "token", token("alice"), "position", w.Position)
+	phone, _ = enter(t, h.ws(), "alice", "token", h.token("alice"), "position", w.Position)
 	if got := told(phone, "voucher.void"); got.Status != "void" {
 		t.Errorf("told %+v", got)
 	}

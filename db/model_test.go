@@ -58,20 +58,7 @@ func TestModel(t *testing.T) {
 			window: rapid.IntRange(1, 60).Draw(rt, "window"),
 			recent: rapid.IntRange(1, 40).Draw(rt, "recent"),
 		}
-		var dirs []string
-		defer func() {
-			for _, d := range dirs {
-				os.RemoveAll(d)
-			}
-		}()
-		folder := func() string {
-			d, err := os.MkdirTemp("", "model")
-			if err != nil {
-				rt.Fatal(err)
-			}
-			dirs = append(dirs, d)
-			return d
-		}
+		folder := folders(rt)
 		dir := folder()
 		open := func() *Store {
 			o.Dir = dir
@@ -225,4 +212,17 @@ func TestModel(t *testing.T) {
 		})
 		consistent(t, s)
 	})
+}
+
+// folders returns what makes folders that are gone when the check of one
+// random case has ended.
+func folders(rt *rapid.T) func() string {
+	return func() string {
+		d, err := os.MkdirTemp("", "model")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		rt.Cleanup(func() { os.RemoveAll(d) })
+		return d
+	}
 }

@@ -2,7 +2,6 @@ package db
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -188,20 +187,7 @@ func TestVouchersModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var now atomic.Int64
 		now.Store(1e12)
-		var dirs []string
-		defer func() {
-			for _, d := range dirs {
-				os.RemoveAll(d)
-			}
-		}()
-		folder := func() string {
-			d, err := os.MkdirTemp("", "vouchers")
-			if err != nil {
-				rt.Fatal(err)
-			}
-			dirs = append(dirs, d)
-			return d
-		}
+		folder := folders(rt)
 		dir := folder()
 		open := func() *Store {
 			s, err := Open(t.Context(), options(dir, func(o *Options) {
