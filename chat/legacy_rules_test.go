@@ -29,6 +29,7 @@ func TestLegacyPresence(t *testing.T) {
 	}
 	plainBubble(t, houseOptions{open: open}, func(t *testing.T, h *house) {
 		a := h.call("user=alice")
+		a.expects() // in the room before he comes
 		b := h.call("user=bob")
 		a.expects("+bob")
 		b2 := h.call("user=bob&device=phone")
@@ -63,6 +64,7 @@ func TestLegacySockets(t *testing.T) {
 	t.Parallel()
 	plainBubble(t, houseOptions{}, func(t *testing.T, h *house) {
 		w := h.call("user=witness")
+		w.expects() // in the room before she comes
 		var piled []*caller
 		phone := h.call("user=alice&device=phone")
 		w.expects("+alice")
@@ -192,7 +194,9 @@ func TestLegacyRefused(t *testing.T) {
 func TestLegacyPace(t *testing.T) {
 	t.Parallel()
 	plainBubble(t, houseOptions{}, func(t *testing.T, h *house) {
-		a, b := h.call("user=alice"), h.call("user=bob")
+		a := h.call("user=alice")
+		a.expects() // in the room before he comes
+		b := h.call("user=bob")
 		a.expects("+bob")
 		begun := time.Now()
 		var lines, want []string
