@@ -338,6 +338,10 @@ func TestVoucherGuessing(t *testing.T) {
 	h.opts.Addr = func(r *httpRequest) string { return addr }
 	h.restart()
 	good := h.issue(`{"name":"x","owner":"alice"}`)[0].Code
+	wrong := "A" // in place of the last letter
+	if strings.HasSuffix(good, wrong) {
+		wrong = "C"
+	}
 	guess := func(i int, header ...string) *reply {
 		switch i % 3 {
 		case 0:
@@ -345,7 +349,7 @@ func TestVoucherGuessing(t *testing.T) {
 		case 1:
 			return h.change(chat.NewVoucherCode(), "redeem", `{"by":"eve","key":"k"}`, header...)
 		}
-		return h.ask("GET", "/api/v1/vouchers/"+good[:27]+string(good[0]+1), "", header...)
+		return h.ask("GET", "/api/v1/vouchers/"+good[:27]+wrong, "", header...)
 	}
 	for i := range 20 {
 		if i%3 == 2 {
