@@ -1,0 +1,1 @@
+-- What people keep of their talks: read positions, kept and muted rooms.

@@ -1,0 +1,1 @@
+-- Rooms with a code, and names that belong to somebody.

@@ -1,0 +1,1 @@
+-- The secret of a voucher's rotating pass.

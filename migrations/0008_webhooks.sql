@@ -1,0 +1,1 @@
+-- Events that are told to other servers over HTTP.
