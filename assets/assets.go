@@ -24,9 +24,10 @@ var pages = map[string]string{
 
 // contentPolicy allows the page's own files and its own server, nothing
 // inline and no other host. ws: and wss: stand beside 'self' because older
-// browsers do not count a WebSocket of the same host as 'self'.
+// browsers do not count a WebSocket of the same host as 'self'; blob: is what
+// the person chose or recorded and has not sent yet.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
-	"connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+	"media-src 'self' blob:; connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 const (
 	forever = "public, max-age=31536000, immutable"

@@ -1,11 +1,10 @@
 // The chat page: puts the parts together. The connection is the SDK's, there is none here.
 import {connect} from '../sdk/teahouse.js'
 import {$, memory} from './dom.js'
-import {t, onLang, switchLang, translate} from './i18n.js'
+import {t, onLang, roomTitle, switchLang, translate, why} from './i18n.js'
 import {ROOM_BYTES, checkName, readAddress, roomHash, roomLink} from './names.js'
 import {makeDoor} from './door.js'
 import {makePanel, closePanel} from './panel.js'
-import {roomTitle, why} from './message.js'
 import {makeList} from './list.js'
 import {makePeople} from './people.js'
 import {makeComposer} from './composer.js'

@@ -1,8 +1,7 @@
 // The door: asks for a name, and for a token where the house wants one.
 import {$, memory} from './dom.js'
-import {t, onLang} from './i18n.js'
+import {t, onLang, roomTitle} from './i18n.js'
 import {checkName} from './names.js'
-import {roomTitle} from './message.js'
 
 /**
  * show(room, {refusal, wantsToken}) opens the door; enter({name} or {token}) is called by who comes in.

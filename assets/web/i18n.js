@@ -8,6 +8,11 @@ if (!strings[current]) current = 'en'
 
 export const lang = () => (current === 'zh' ? 'zh-CN' : 'en')
 
+/** Adds a part's own texts. They are there before the page is translated, since modules run before those that import them. */
+export function addStrings(more) {
+  for (const id of Object.keys(strings)) Object.assign(strings[id], more[id])
+}
+
 /** The text of `key`, with {name} replaced by values.name. */
 export function t(key, values = {}) {
   const text = strings[current][key]
@@ -17,6 +22,11 @@ export function t(key, values = {}) {
 }
 
 export const has = (key) => strings[current][key] !== undefined
+
+export const roomTitle = (room) => (room === 'lobby' ? t('lobby') : room)
+
+/** The reason in the reader's language where the code is known, else in the server's words. */
+export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err.message || err.code)
 
 /** Calls fn now and whenever the language changes. */
 export function onLang(fn) {

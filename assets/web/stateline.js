@@ -1,7 +1,6 @@
 // The line that says how the connection is, and when it will be tried again.
 import {$} from './dom.js'
-import {t, onLang} from './i18n.js'
-import {why} from './message.js'
+import {t, onLang, why} from './i18n.js'
 
 /** retry() is called by who does not want to wait. */
 export function makeStateLine(retry) {
