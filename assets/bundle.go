@@ -51,7 +51,8 @@ func newBundle(files fs.FS) *bundle {
 		}))
 	}
 	for name := range b.raw {
-		if path.Ext(name) != ".html" && !b.sdk[name] {
+		// A licence goes with the program and no page asks for it.
+		if ext := path.Ext(name); ext != ".html" && ext != "" && !b.sdk[name] {
 			b.asset(name)
 		}
 	}
