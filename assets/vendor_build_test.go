@@ -17,10 +17,11 @@ const revendor = "go test ./assets -run TestVendorBuilds -update"
 // vendorBuild is one file of web/vendor.
 type vendorBuild struct {
 	file    string
-	entry   string // the module it is made of
-	name    string // the package, for the banner
-	licence string // the package's own, beside the file
-	limit   int    // bytes after gzip -9: what a phone downloads for it
+	entry   string   // the module it is made of
+	name    string   // the package, for the banner
+	licence string   // the package's own, beside the file
+	limit   int      // bytes after gzip -9: what a phone downloads for it
+	browser []string // packages in it that do what every browser can: sdktest/browser stands for them
 }
 
 var vendorBuilds = []vendorBuild{
@@ -36,6 +37,22 @@ var vendorBuilds = []vendorBuild{
 		file: "hmac-sha1.js", name: "@noble/hashes", licence: "LICENSE-noble-hashes", limit: 3_000,
 		entry: "import {hmac} from '@noble/hashes/hmac.js'\nimport {sha1} from '@noble/hashes/legacy.js'\n" +
 			"export const hmacSHA1 = (key, message) => hmac(sha1, key, message)",
+	},
+	{
+		// Without what it has for Node, React Native, streams and for uploads in parallel places.
+		file: "tus.js", name: "tus-js-client", licence: "LICENSE-tus-js-client", limit: 6_000, browser: []string{"url-parse", "js-base64"},
+		entry: `import Base from 'tus-js-client/lib/upload.js'
+import Stack from 'tus-js-client/lib/browser/httpStack.js'
+import Source from 'tus-js-client/lib/browser/sources/FileSource.js'
+const ours = {...Base.defaultOptions, httpStack: new Stack(), fileReader: {openFile: async (file) => new Source(file)}}
+export class Upload extends Base {
+  constructor(file, options) {
+    super(file, {...ours, ...options})
+  }
+  static terminate(url, options) {
+    return Base.terminate(url, {...ours, ...options})
+  }
+}`,
 	},
 }
 
@@ -56,7 +73,12 @@ func TestVendorBuilds(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("web", "vendor", b.licence)); err != nil {
 			t.Error(err)
 		}
+		alias := map[string]string{}
+		for _, name := range b.browser {
+			alias[name] = "./sdktest/browser/" + name + ".js"
+		}
 		result := api.Build(api.BuildOptions{
+			Alias:  alias,
 			Stdin:  &api.StdinOptions{Contents: b.entry, ResolveDir: "sdktest"},
 			Bundle: true, Format: api.FormatESModule, Target: api.ES2020, Charset: api.CharsetUTF8, LegalComments: api.LegalCommentsNone,
 			MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true,
