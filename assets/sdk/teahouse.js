@@ -40,11 +40,12 @@ const BODY_LIMIT = 16384 // bytes, where the server names no limit
 // Close codes that mean: do not come back before something is put right; and their names.
 const FATAL = {
   1002: 'bad_frame', 1007: 'bad_frame', 4100: 'bad_token', 4101: 'kicked', 4102: 'bad_frame', 4103: 'bad_user',
-  4104: 'too_large', 4106: 'token_expired', 4107: 'forbidden', 4108: 'too_many_topics',
+  4104: 'too_large', 4106: 'token_expired', 4107: 'forbidden', 4108: 'too_many_topics', 4109: 'name_taken',
 }
 // Errors of a send or a join that pass by themselves, also where the server names no time.
 const PASSING = ['rate_limited', 'storage_full', 'storage_failed', 'busy', 'going_away', 'internal']
 
+const RECALLED = 'message.recalled'
 const INBOX = 'user:'
 const TALK = 'dm:'
 
@@ -87,12 +88,13 @@ const OWN_NAMES = ['event', 'signal', 'online', 'reset', 'joined', 'outbox', 'er
 
 /** A stream of events: a room, a talk, or the inbox. */
 class Topic extends Emitter {
-  constructor(client, topic, {recent = 50, resume = false} = {}) {
+  constructor(client, topic, {recent = 50, resume = false, code} = {}) {
     super()
     this.topic = topic
     this._client = client
     this._recent = recent // how many events to begin with
     this._resume = resume
+    this._code = code
     this._cursor = -1 // nothing yet in this run
     this._joined = false
     this._conn = null // where its join was asked for
@@ -107,10 +109,30 @@ class Topic extends Emitter {
     return this._client._send(this.topic, body, kind, key)
   }
 
+  /** Two devices that recall the same say one thing: hence the key. */
+  recall(seq) {
+    return this.send({seq}, {kind: RECALLED, key: 'recall-' + seq})
+  }
+
   history({before, limit = 50} = {}) {
     return this._client._call({op: 'history', topic: this.topic, before, limit}, (f) => ({
       events: (f.events || []).map(keyed), more: !!f.more,
     }))
+  }
+
+  search(text, {before, limit = 50} = {}) {
+    return this._client._call({op: 'search', topic: this.topic, text, before, limit}, (f) => ({
+      events: (f.events || []).map(keyed), before: f.before, more: !!f.more,
+    }))
+  }
+
+  mark(what = {}) {
+    return this._client._remember(this.topic, what)
+  }
+
+  /** Whoever comes from now on needs the code; this client has it. */
+  protect(code) {
+    return this._client._call({op: 'protect', topic: this.topic, code}, () => { this._code = code || undefined })
   }
 
   presence() {
@@ -186,8 +208,23 @@ class Client extends Emitter {
     if (!t) {
       this._topics.set(topic, (t = new Topic(this, topic, options)))
       this._flush()
+    } else if (options && options.code !== undefined) {
+      t._code = options.code
     }
     return t
+  }
+
+  topics() {
+    return this._call({op: 'topics'}, (f) => (f.topics || []).map((t) => {
+      if (t.last) keyed(t.last)
+      return t
+    }))
+  }
+
+  vouchers({status, cursor, limit = 50} = {}) {
+    return this._call({op: 'vouchers', status, cursor, limit}, (f) => ({
+      vouchers: f.vouchers || [], cursor: f.cursor, now: f.now,
+    }))
   }
 
   retry() {
@@ -447,15 +484,32 @@ class Client extends Emitter {
     const seq = this.inbox._cursor
     let position = seq < 0 ? undefined : {epoch: this._epoch, seq}
     if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE
-    this._write({op: 'hello', id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position})
+    const {device, secret} = this._options
+    this._write({op: 'hello', id: this._nextId++, user: this.user, token: this._token, secret, device, position})
   }
 
   _call(frame, answered) {
     if (this.state.name === 'closed') return rejected(closed(this.state.reason))
-    return quiet(new Promise((resolve, reject) => {
-      this._calls.add({frame, resolve: (f) => resolve(answered(f)), reject})
-      this._flush()
+    const r = {frame}
+    r.promise = quiet(new Promise((resolve, reject) => {
+      r.resolve = (f) => resolve(answered(f))
+      r.reject = reject
     }))
+    this._calls.add(r)
+    this._flush()
+    return r.promise
+  }
+
+  /** A mark. Reading on without a connection makes one, not one for each line: what is not on its way takes the new in. */
+  _remember(topic, {read, muted, kept}) {
+    for (const {frame, _conn, promise} of this._calls) {
+      if (frame.op !== 'mark' || frame.topic !== topic || (_conn && _conn === this._conn)) continue
+      if (read !== undefined) frame.read = Math.max(read, frame.read || 0)
+      if (muted !== undefined) frame.muted = muted
+      if (kept !== undefined) frame.kept = kept
+      return promise
+    }
+    return this._call({op: 'mark', topic, read, muted, kept}, (f) => f)
   }
 
   /**
@@ -485,10 +539,12 @@ class Client extends Emitter {
   _join(t) {
     const {topic} = t
     const place = this._places.get(topic)
-    if (t._cursor >= 0) return {op: 'join', topic, after: t._cursor}
-    if (place === undefined) return {op: 'join', topic, recent: t._recent}
-    if (place === GONE) return {op: 'join', topic, after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch}
-    return {op: 'join', topic, after: place, recent: t._resume ? undefined : t._recent}
+    const join = {op: 'join', topic, code: t._code}
+    if (t._cursor >= 0) join.after = t._cursor
+    else if (place === undefined) join.recent = t._recent
+    else if (place === GONE) Object.assign(join, {after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch})
+    else Object.assign(join, {after: place, recent: t._resume ? undefined : t._recent})
+    return join
   }
 
   // ---- what is heard ----
@@ -514,13 +570,13 @@ class Client extends Emitter {
       case 'left': return conn.leaving.get(f.topic) === id && conn.leaving.delete(f.topic)
       case 'event': return this._event(conn, keyed(f))
       case 'ack': return r && r.item && this._acked(conn, r, f)
-      case 'history':
-      case 'presence': return r && this._calls.delete(r) && r.resolve(f)
       case 'signal':
       case 'online': return t && t._joined && t._emit(op, f)
       case 'reset': return t && t._joined && this._reset(t, f)
       case 'error': return this._refused(conn, r, f)
     }
+    if (op === 'marked') this._emit('marked', f) // also another device's
+    if (r && this._calls.delete(r)) r.resolve(f)
   }
 
   _welcome(conn, f) {
@@ -562,6 +618,11 @@ class Client extends Emitter {
     this._begun.clear()
     this._told.clear()
     for (const topic of old) this._put(topic, GONE)
+    // A recall or a mark names a place in the log that is gone: in this one it is something else.
+    for (const r of this._outbox.slice()) {
+      if (r.item.kind === RECALLED && this._remove(r)) answer(r, new TeahouseError('discarded', RESET.epoch))
+    }
+    for (const {frame} of this._calls) if (frame.op === 'mark') delete frame.read
   }
 
   _joinedTo(t, f) {

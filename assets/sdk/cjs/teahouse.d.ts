@@ -41,6 +41,49 @@ export interface OutboxItem {
   error?: {code: string, message: string}
 }
 
+/** What the server keeps for a user of a topic, the same on all devices. */
+export interface Mark {
+  topic: string
+  /** Read up to this seq. */
+  read: number
+  /** No notifications. */
+  muted: boolean
+  /** It is in the user's list. */
+  kept: boolean
+}
+
+/** A topic of the user's list: a room that is kept, or a talk that holds something. */
+export interface TopicSummary extends Mark {
+  /** Its newest seq, 0 if nothing was ever said. */
+  head: number
+  /** Messages of others above `read`, without recalled ones; counted up to 99. */
+  unread: number
+  /** There are more than `unread`. */
+  more: boolean
+  /** One of these mentions the user (`body.mentions`). */
+  mention: boolean
+  /** The newest message. */
+  last?: TeaEvent
+}
+
+export interface Voucher {
+  code: string
+  /** The backend's own id of it. */
+  ref?: string
+  name: string
+  owner: string
+  status: 'issued' | 'redeemed' | 'void' | 'expired'
+  batch: string
+  note: string
+  issued_at: number
+  expires_at?: number
+  redeemed_at?: number
+  redeemed_by?: string
+  station?: string
+  /** The secret of its rotating pass (base32), while it is issued. Never show it. */
+  pass?: string
+}
+
 /** What was shown of a topic does not join on to what comes: clear it, the newest page follows. */
 export interface Reset {
   topic: string
@@ -88,6 +131,20 @@ export interface Topic extends Emitter<TopicEvents> {
    * was discarded, or close() was called (then it stays in the storage). A key that waits already is the same send.
    */
   send(body: any, options?: {kind?: string, key?: string}): Promise<{seq: number, at: number}>
+  /**
+   * Takes back your own message of this seq: its text is gone from the server, and all get an event of kind
+   * `message.recalled` with `body.seq`. Goes through the outbox. Fails with `recall_too_late` after 2 minutes.
+   */
+  recall(seq: number): Promise<{seq: number, at: number}>
+  /** Remembers how far the user has read (it never falls), and how the topic is kept. Without a connection it waits. */
+  mark(what: {read?: number, muted?: boolean, kept?: boolean}): Promise<Mark>
+  /**
+   * The newest messages whose text has these words, oldest first; upper and lower case are the same. While `more`,
+   * go on with this `before`: one call looks at a part only, and may find nothing in it.
+   */
+  search(text: string, options?: {before?: number, limit?: number}): Promise<{events: TeaEvent[], before: number, more: boolean}>
+  /** Gives the room a code that whoever joins must know; '' takes it away. */
+  protect(code: string): Promise<void>
   /** Older events, oldest first; `more`: there are others before them. */
   history(options?: {before?: number, limit?: number}): Promise<{events: TeaEvent[], more: boolean}>
   /** Who is here now. */
@@ -106,6 +163,8 @@ export interface TopicOptions {
   recent?: number
   /** Begin right after the place where the last run ended: for apps that keep what they have shown. */
   resume?: boolean
+  /** Of a room that has one. Without the right one the room's `error` is `code_needed` or `bad_code`. */
+  code?: string
 }
 
 export interface ClientEvents {
@@ -114,6 +173,8 @@ export interface ClientEvents {
   error: TeahouseError
   /** An event of a talk that is not open: somebody wrote to you. */
   talk: TeaEvent
+  /** A mark was remembered: this device's or another one's of the same user. */
+  marked: Mark
   /** Any topic's. */
   outbox: OutboxItem
 }
@@ -130,6 +191,10 @@ export interface Client extends Emitter<ClientEvents> {
   /** The talk with another user. Throws while it is not known who you are: see `user`. */
   talk(user: string, options?: TopicOptions): Topic
   topic(topic: string, options?: TopicOptions): Topic
+  /** The rooms that the user keeps, and the talks. */
+  topics(): Promise<TopicSummary[]>
+  /** The user's own, newest first. `cursor` leads to the next page, if there is one; `now` is the server's clock. */
+  vouchers(options?: {status?: Voucher['status'], cursor?: string, limit?: number}): Promise<{vouchers: Voucher[], cursor?: string, now: number}>
   /** Tries a failed send again, with the same key; of one that is pending it waits for the end. */
   resend(key: string): Promise<{seq: number, at: number}>
   /** Forgets a send. If it was on its way already, it may still arrive. */
@@ -186,6 +251,8 @@ export interface Options {
   token?: string
   /** Asked first, and again (`refused`) when the token was refused or ran out. */
   getToken?: (refused: boolean) => string | Promise<string>
+  /** In open mode: claims the name of `user` for whoever has this. The state of others is closed with `name_taken`. */
+  secret?: string
   /** A name for this device, shown to operators. */
   device?: string
   /** Default: what is there: browser, wx, uni, Node. */

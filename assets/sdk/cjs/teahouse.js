@@ -52,9 +52,11 @@ var FATAL = {
   4104: "too_large",
   4106: "token_expired",
   4107: "forbidden",
-  4108: "too_many_topics"
+  4108: "too_many_topics",
+  4109: "name_taken"
 };
 var PASSING = ["rate_limited", "storage_full", "storage_failed", "busy", "going_away", "internal"];
+var RECALLED = "message.recalled";
 var INBOX = "user:";
 var TALK = "dm:";
 var RESET = {
@@ -92,12 +94,13 @@ var Emitter = class {
 };
 var OWN_NAMES = ["event", "signal", "online", "reset", "joined", "outbox", "error"];
 var Topic = class extends Emitter {
-  constructor(client, topic, { recent = 50, resume = false } = {}) {
+  constructor(client, topic, { recent = 50, resume = false, code } = {}) {
     super();
     this.topic = topic;
     this._client = client;
     this._recent = recent;
     this._resume = resume;
+    this._code = code;
     this._cursor = -1;
     this._joined = false;
     this._conn = null;
@@ -109,11 +112,31 @@ var Topic = class extends Emitter {
   send(body, { kind = "message", key = randomKey() } = {}) {
     return this._client._send(this.topic, body, kind, key);
   }
+  /** Two devices that recall the same say one thing: hence the key. */
+  recall(seq) {
+    return this.send({ seq }, { kind: RECALLED, key: "recall-" + seq });
+  }
   history({ before, limit = 50 } = {}) {
     return this._client._call({ op: "history", topic: this.topic, before, limit }, (f) => ({
       events: (f.events || []).map(keyed),
       more: !!f.more
     }));
+  }
+  search(text, { before, limit = 50 } = {}) {
+    return this._client._call({ op: "search", topic: this.topic, text, before, limit }, (f) => ({
+      events: (f.events || []).map(keyed),
+      before: f.before,
+      more: !!f.more
+    }));
+  }
+  mark(what = {}) {
+    return this._client._remember(this.topic, what);
+  }
+  /** Whoever comes from now on needs the code; this client has it. */
+  protect(code) {
+    return this._client._call({ op: "protect", topic: this.topic, code }, () => {
+      this._code = code || void 0;
+    });
   }
   presence() {
     return this._client._call({ op: "presence", topic: this.topic }, (f) => f.users || []);
@@ -182,8 +205,23 @@ var Client = class extends Emitter {
     if (!t) {
       this._topics.set(topic, t = new Topic(this, topic, options));
       this._flush();
+    } else if (options && options.code !== void 0) {
+      t._code = options.code;
     }
     return t;
+  }
+  topics() {
+    return this._call({ op: "topics" }, (f) => (f.topics || []).map((t) => {
+      if (t.last) keyed(t.last);
+      return t;
+    }));
+  }
+  vouchers({ status, cursor, limit = 50 } = {}) {
+    return this._call({ op: "vouchers", status, cursor, limit }, (f) => ({
+      vouchers: f.vouchers || [],
+      cursor: f.cursor,
+      now: f.now
+    }));
   }
   retry() {
     if (this._done) return;
@@ -421,14 +459,30 @@ var Client = class extends Emitter {
     const seq = this.inbox._cursor;
     let position = seq < 0 ? void 0 : { epoch: this._epoch, seq };
     if (this._places.get(this.inbox.topic) === GONE) position = ELSEWHERE;
-    this._write({ op: "hello", id: this._nextId++, user: this.user, token: this._token, device: this._options.device, position });
+    const { device, secret } = this._options;
+    this._write({ op: "hello", id: this._nextId++, user: this.user, token: this._token, secret, device, position });
   }
   _call(frame, answered) {
     if (this.state.name === "closed") return rejected(closed(this.state.reason));
-    return quiet(new Promise((resolve, reject) => {
-      this._calls.add({ frame, resolve: (f) => resolve(answered(f)), reject });
-      this._flush();
+    const r = { frame };
+    r.promise = quiet(new Promise((resolve, reject) => {
+      r.resolve = (f) => resolve(answered(f));
+      r.reject = reject;
     }));
+    this._calls.add(r);
+    this._flush();
+    return r.promise;
+  }
+  /** A mark. Reading on without a connection makes one, not one for each line: what is not on its way takes the new in. */
+  _remember(topic, { read, muted, kept }) {
+    for (const { frame, _conn, promise } of this._calls) {
+      if (frame.op !== "mark" || frame.topic !== topic || _conn && _conn === this._conn) continue;
+      if (read !== void 0) frame.read = Math.max(read, frame.read || 0);
+      if (muted !== void 0) frame.muted = muted;
+      if (kept !== void 0) frame.kept = kept;
+      return promise;
+    }
+    return this._call({ op: "mark", topic, read, muted, kept }, (f) => f);
   }
   /**
    * Says what may be said now: joins; of each topic's sends the first one, and none before its topic is joined,
@@ -455,10 +509,12 @@ var Client = class extends Emitter {
   _join(t) {
     const { topic } = t;
     const place = this._places.get(topic);
-    if (t._cursor >= 0) return { op: "join", topic, after: t._cursor };
-    if (place === void 0) return { op: "join", topic, recent: t._recent };
-    if (place === GONE) return { op: "join", topic, after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch };
-    return { op: "join", topic, after: place, recent: t._resume ? void 0 : t._recent };
+    const join = { op: "join", topic, code: t._code };
+    if (t._cursor >= 0) join.after = t._cursor;
+    else if (place === void 0) join.recent = t._recent;
+    else if (place === GONE) Object.assign(join, { after: ELSEWHERE.seq, epoch: ELSEWHERE.epoch });
+    else Object.assign(join, { after: place, recent: t._resume ? void 0 : t._recent });
+    return join;
   }
   // ---- what is heard ----
   _receive(conn, text) {
@@ -491,9 +547,6 @@ var Client = class extends Emitter {
         return this._event(conn, keyed(f));
       case "ack":
         return r && r.item && this._acked(conn, r, f);
-      case "history":
-      case "presence":
-        return r && this._calls.delete(r) && r.resolve(f);
       case "signal":
       case "online":
         return t && t._joined && t._emit(op, f);
@@ -502,6 +555,8 @@ var Client = class extends Emitter {
       case "error":
         return this._refused(conn, r, f);
     }
+    if (op === "marked") this._emit("marked", f);
+    if (r && this._calls.delete(r)) r.resolve(f);
   }
   _welcome(conn, f) {
     const { epoch, seq = 0 } = f.position || {};
@@ -540,6 +595,10 @@ var Client = class extends Emitter {
     this._begun.clear();
     this._told.clear();
     for (const topic of old) this._put(topic, GONE);
+    for (const r of this._outbox.slice()) {
+      if (r.item.kind === RECALLED && this._remove(r)) answer(r, new TeahouseError("discarded", RESET.epoch));
+    }
+    for (const { frame } of this._calls) if (frame.op === "mark") delete frame.read;
   }
   _joinedTo(t, f) {
     t._joined = true;

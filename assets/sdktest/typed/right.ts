@@ -1,8 +1,8 @@
 // Every part of the interface, used as it is meant. Nobody runs this: it must compile, strictly.
 import {connect, discover, mini, TeahouseError, web} from 'teahouse-sdk'
 import type {
-  Client, ClientEvents, Clock, Emitter, Found, Off, Options, OutboxItem, Platform, Reset, State, Storage, TeaEvent,
-  Topic, TopicEvents, TopicOptions, Transport,
+  Client, ClientEvents, Clock, Emitter, Found, Mark, Off, Options, OutboxItem, Platform, Reset, State, Storage,
+  TeaEvent, Topic, TopicEvents, TopicOptions, TopicSummary, Transport, Voucher,
 } from 'teahouse-sdk'
 
 declare function show(...values: (string | number | boolean | undefined)[]): void
@@ -46,12 +46,18 @@ const off: Off = tea.on('state', (s) => show(s.name))
 off()
 tea.on('error', (err) => show(err.code, err.message))
 tea.on('talk', (e) => show(e.topic, e.from))
+tea.on('marked', (m) => {
+  same<typeof m, Mark>(true)
+  show(m.topic, m.read, m.muted, m.kept)
+})
 tea.on('outbox', (item) => show(item.state, item.seq, item.error?.code, item.error?.message))
 
 // ---- topics ----
 
 const lobby: Topic = tea.room('lobby')
 tea.room('lobby', {recent: 0})
+tea.room('club', {code: 'sesame'})
+connect({user: 'alice', secret: 'mine'})
 tea.talk('bob', {resume: true})
 const some: TopicOptions = {recent: 500, resume: false}
 tea.topic('room:kitchen', some)
@@ -59,11 +65,11 @@ const inbox: Topic = tea.inbox
 show(lobby.topic, lobby.place)
 same<Topic['place'], number | undefined>(true)
 
-interface Voucher {
+interface Drink {
   code: string
   name: string
 }
-inbox.on<Voucher>('voucher.redeemed', (e) => show(e.body.code, e.body.name))
+inbox.on<Drink>('voucher.redeemed', (e) => show(e.body.code, e.body.name))
 lobby.on('event', (e: TeaEvent) => show(e.topic, e.seq, e.kind, e.from, e.key, e.at, String(e.body)))
 lobby.on('message', (e) => {
   same<typeof e, TeaEvent>(true)
@@ -95,6 +101,21 @@ async function calls() {
   if (more) await lobby.history({before: events[0]?.seq ?? 0, limit: 500})
   const users: string[] = await lobby.presence()
   show(users.length)
+  const list: TopicSummary[] = await tea.topics()
+  for (const t of list) show(t.topic, t.read, t.head, t.unread, t.more, t.mention, t.muted, t.kept, t.last?.body.text)
+  const mark: Mark = await lobby.mark({read: events[0]?.seq ?? 0})
+  await lobby.mark({muted: true, kept: false})
+  show(mark.read)
+  const found = await lobby.search('tea')
+  if (found.more) await lobby.search('tea', {before: found.before, limit: 10})
+  show(found.events.length)
+  show((await lobby.recall(7)).seq)
+  await lobby.protect('')
+  const mine = await tea.vouchers({status: 'issued', limit: 10})
+  for (const v of mine.vouchers) show(v.code, v.name, v.status, v.note, v.issued_at, v.expires_at, v.station, v.pass)
+  if (mine.cursor !== undefined) await tea.vouchers({cursor: mine.cursor})
+  same<typeof mine.vouchers, Voucher[]>(true)
+  show(mine.now)
   lobby.signal({typing: true})
   lobby.leave()
 
@@ -106,9 +127,9 @@ async function calls() {
   tea.close()
   here.close()
 
-  const found: Found[] = await discover()
+  const servers: Found[] = await discover()
   await discover({timeout: 1000, platform: mini({})})
-  for (const {name, url} of found) connect({url}).on('state', () => show(name))
+  for (const {name, url} of servers) connect({url}).on('state', () => show(name))
 }
 
 // ---- platforms ----

@@ -71,6 +71,20 @@ lobby.history().then((events) => events.length)
 lobby.presence().then((users) => users.length.name)
 // @ts-expect-error: a signal is not answered
 lobby.signal({}).then(() => {})
+// @ts-expect-error: a mark says something
+lobby.mark()
+// @ts-expect-error: a read position is a number
+lobby.mark({read: '7'})
+// @ts-expect-error: what is recalled is named by its seq
+lobby.recall('key')
+// @ts-expect-error: a search has words
+lobby.search()
+// @ts-expect-error: the last message may be missing
+tea.topics().then(([t]) => t?.last.seq)
+// @ts-expect-error: there is no such status
+tea.vouchers({status: 'used'})
+// @ts-expect-error: a code is a string
+tea.room('club', {code: 7})
 // @ts-expect-error: a failed send is named by its key
 tea.resend(7)
 // @ts-expect-error: a send is named by its key
