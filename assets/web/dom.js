@@ -51,3 +51,15 @@ export const memory = {
     } catch (err) { /* then not */ }
   },
 }
+
+/**
+ * The secret by which the server knows that a name is this browser's; made at the first call. Empty where nothing
+ * can be kept. getRandomValues is there without https too.
+ */
+export function nameSecret() {
+  const had = memory.get('secret')
+  if (had) return had
+  const made = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (256 + byte).toString(16).slice(1)).join('')
+  memory.set('secret', made)
+  return memory.get('secret')
+}
