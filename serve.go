@@ -38,6 +38,7 @@ type serveOptions struct {
 	stopWait       time.Duration
 	pingEvery      time.Duration
 	reverseWindow  time.Duration
+	passMode       chat.PassMode
 	qr             string
 	legacy         legacyOptions
 	proxies        proxies
@@ -77,6 +78,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
 			&cli.DurationFlag{Name: "reverse-window", Value: 24 * time.Hour, Usage: "how long after it the redemption of a voucher can be reversed"},
+			&cli.StringFlag{Name: "voucher-pass", Value: string(chat.PassOptional), Usage: "`MODE` of the number that changes every 30 s in a voucher's QR code: optional (a plain code does as well), required or off"},
 			&cli.DurationFlag{Name: "ping-every", Value: 24 * time.Second, Usage: "how long a connection may be silent before it is pinged, 1s to 60s; less than the read timeout of a proxy in front"},
 			&cli.DurationFlag{Name: "stop-timeout", Value: 10 * time.Second, Usage: "how long a stop may take before it is cut off"},
 			&cli.BoolFlag{Name: "announce", Value: true, Usage: "tell apps in the LAN where the server is (mDNS, UDP port 5353); false keeps it silent"},
@@ -163,6 +165,11 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	if o.reverseWindow <= 0 {
 		return nil, usage("--reverse-window must be above 0, as in 24h")
 	}
+	switch o.passMode = chat.PassMode(c.String("voucher-pass")); o.passMode {
+	case chat.PassOptional, chat.PassRequired, chat.PassOff:
+	default:
+		return nil, usage("--voucher-pass is %q; it can be optional, required or off", o.passMode)
+	}
 	if l.SendRate < 0 || l.SendBurst < 1 {
 		return nil, usage("--send-rate must be 0 or more and --send-burst 1 or more")
 	}
@@ -248,9 +255,13 @@ func serve(ctx context.Context, o *serveOptions) error {
 	if err != nil {
 		return fmt.Errorf("the key for client tokens could not be kept: %w", err)
 	}
+	passKey, err := api.HouseSecret(ctx, store, "voucher_pass_key")
+	if err != nil {
+		return fmt.Errorf("the key for vouchers' passes could not be kept: %w", err)
+	}
 	hub := chat.NewHub(store, chat.HubOptions{
 		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
-		ReverseWindow: o.reverseWindow, PingEvery: o.pingEvery, Logger: log,
+		ReverseWindow: o.reverseWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Logger: log,
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{
@@ -331,6 +342,7 @@ func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) ht
 	mux := http.NewServeMux()
 	web.Register(mux)
 	native := chat.ServerOptions{Dialect: wire.Native{}, ClientAddr: o.proxies.client, CheckOrigin: chat.LocalOrigins(o.allowOrigin...)}
+	var legacyAuth chat.Authenticator
 	if o.tokens {
 		// A token is shown, not sent along by the browser: any page may try.
 		native.CheckOrigin = nil
@@ -345,14 +357,23 @@ func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) ht
 			if user != "" && user != proved {
 				return chat.Identity{}, chat.Errorf(chat.CodeBadToken, "the token is for another user than the one in hello")
 			}
-			return chat.Identity{User: proved, Expires: expires}, nil
+			return chat.Identity{User: proved, Expires: expires, Proved: true}, nil
+		}
+		legacyAuth = native.Authenticate
+	} else {
+		// Nobody needs a token, but who has one may prove by it who they are.
+		native.Authenticate = func(ctx context.Context, user, token string) (chat.Identity, error) {
+			if proved, expires, err := tokens.Verify(token); err == nil && (user == "" || user == proved) {
+				return chat.Identity{User: proved, Proved: true, Proof: expires}, nil
+			}
+			return chat.Open(ctx, user, token)
 		}
 	}
 	mux.Handle("/ws", hub.Handler(native))
 	if o.legacy.on {
 		o.push.mount(mux, web)
 	}
-	sockets := legacyRoutes(mux, hub, o.legacy, native.Authenticate, o.proxies.client)
+	sockets := legacyRoutes(mux, hub, o.legacy, legacyAuth, o.proxies.client)
 	mux.Handle("/", upgrades(sockets, assets.Handler()))
 	return mux
 }

@@ -48,6 +48,8 @@ type Client struct {
 	session string
 	user    string
 	device  string
+	proved  bool   // that it is this user
+	proof   int64  // seconds since 1970 UTC until when, 0 as long as it is there
 	expires int64  // seconds since 1970 UTC when its token runs out, 0 never
 	foreign bool   // its position was of another log
 	resumed places // where the same client ended before; the read loop's

@@ -22,6 +22,8 @@ const (
 	// OpBecome goes on with another opening, which then decodes the same
 	// frame again: the first frame has told which protocol this is.
 	OpBecome
+	// OpVouchers lists the user's own vouchers.
+	OpVouchers
 )
 
 // Command is one decoded frame of a client: what it asks for, and the fields
@@ -44,7 +46,9 @@ type Command struct {
 	Quiet    bool            // join, hello with a Topic: without being announced or counted as present
 	Become   *Opening        // become
 	Before   int64           // history
-	Limit    int             // history
+	Limit    int             // history, vouchers
+	Status   string          // vouchers: only those in this state
+	Cursor   string          // vouchers: of the page before
 }
 
 // ReplyOp says what the server tells.
@@ -65,6 +69,7 @@ const (
 	ReplyError
 	ReplyEcho
 	ReplyBeat
+	ReplyVouchers
 )
 
 // Why a client's position does not join on to what follows.
@@ -89,7 +94,7 @@ type Reply struct {
 	Online   bool     // online
 	Key      string   // ack
 	Seq      int64    // ack
-	At       int64    // ack, beat: ms since 1970 UTC
+	At       int64    // ack, beat, vouchers: ms since 1970 UTC
 	Again    bool     // ack: it does not stand in its event's place: that was told, is told by itself, or was skipped
 	From     string   // signal
 	Kind     string   // signal
@@ -101,6 +106,9 @@ type Reply struct {
 	After    int64    // reset, joined: what follows begins after this Seq
 	For      Op       // error: what was asked for
 	Err      *Error   // error
+
+	Vouchers []OwnVoucher // vouchers, newest first
+	Cursor   string       // vouchers: of the next page, "" at the end
 }
 
 // Dialect is one wire protocol: a pair of pure functions. It keeps no state;

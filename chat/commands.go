@@ -22,6 +22,8 @@ func (c *Client) do(cmd *Command) error {
 		return c.doPresence(cmd)
 	case OpSignal:
 		return c.doSignal(cmd)
+	case OpVouchers:
+		return c.doVouchers(cmd)
 	case OpPing:
 		c.reply(&Reply{Op: ReplyPong, ID: cmd.ID, User: c.user})
 	case OpEcho:

@@ -47,6 +47,8 @@ const (
 	CodeVoucherNotYours    Code = "voucher_not_yours"
 	CodeReverseLate        Code = "voucher_reverse_late"
 	CodeReverseLimit       Code = "voucher_reverse_limit"
+	CodePassStale          Code = "pass_stale"
+	CodePassRequired       Code = "pass_required"
 )
 
 // Verdict is what a code leads to outside.
@@ -92,6 +94,8 @@ var verdicts = map[Code]Verdict{
 	CodeVoucherNotYours:    {http.StatusForbidden, 4102, false},
 	CodeReverseLate:        {http.StatusConflict, 4102, false},
 	CodeReverseLimit:       {http.StatusConflict, 4102, false},
+	CodePassStale:          {http.StatusConflict, 4102, false},
+	CodePassRequired:       {http.StatusConflict, 4102, false},
 }
 
 // Verdict returns what the code leads to; an unknown code counts as internal.
@@ -109,6 +113,7 @@ type Error struct {
 	Message string
 	Retry   time.Duration // when to try again, 0 if that is not known
 	Voucher *Voucher      // the one that it is about, as it is; nil for none
+	Pass    *PassMiss     // what was wrong with a voucher's pass; nil for nothing
 	Err     error         // the cause, for the log only; it is never shown outside
 }
 

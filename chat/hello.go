@@ -14,6 +14,8 @@ import (
 type Identity struct {
 	User    string
 	Expires time.Time // when the proof runs out; zero means never
+	Proved  bool      // and not merely said: may be told what nobody else may know
+	Proof   time.Time // until when it counts as proved, if that ends before Expires; zero means as long
 }
 
 // Authenticator decides who a client is, from the name that it gives itself
@@ -54,6 +56,10 @@ func (c *Client) doHello(cmd *Command) error {
 	}
 	h := c.hub
 	c.user, c.device, c.session = who.User, cmd.Device, randomID()
+	c.proved = who.Proved
+	if !who.Proof.IsZero() {
+		c.proof = who.Proof.Unix()
+	}
 	if !who.Expires.IsZero() {
 		c.expires = who.Expires.Unix()
 	}

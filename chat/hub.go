@@ -30,6 +30,7 @@ type HubOptions struct {
 	TouchEvery  time.Duration // how often last-seen times and positions of live sessions are saved [60 s]
 
 	ReverseWindow time.Duration // how long after it a redemption can be reversed [24 h]
+	Passes        *Passes       // of the vouchers [optional ones, with a key of this run]
 	Logger        *slog.Logger  // [slog.Default()]
 }
 
@@ -61,6 +62,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	setDur(&o.CloseWait, 3*time.Second)
 	setDur(&o.TouchEvery, time.Minute)
 	setDur(&o.ReverseWindow, 24*time.Hour)
+	if o.Passes == nil {
+		o.Passes = NewPasses(PassOptions{})
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -102,6 +106,7 @@ type Hub struct {
 	later   *laterQueue
 	probes  *laterQueue // clients that are to be asked how far they have got
 	away    awayList
+	passes  *Passes
 	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
@@ -156,6 +161,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		conns:    make(map[*Client]bool),
 		dialects: make(map[string]*dialect),
 		replays:  make(chan struct{}, opts.Replays),
+		passes:   opts.Passes,
 		due:      make(chan struct{}, 1),
 		started:  make(chan struct{}),
 		done:     make(chan struct{}),
@@ -222,6 +228,7 @@ func (h *Hub) tick(ctx context.Context) {
 			now := h.since.Unix() + int64(time.Since(h.since)/time.Second)
 			h.now.Store(now)
 			h.wheel.advance(now, h.check)
+			h.passes.clock.look(h.log)
 			h.mu.RLock()
 			open := len(h.conns)
 			h.mu.RUnlock()

@@ -77,7 +77,9 @@ func newHouse(t *testing.T, o houseOptions) *house {
 	if h.store == nil {
 		h.store = storetest.NewMemory(nil)
 	}
-	o.hub.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if o.hub.Logger == nil {
+		o.hub.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
 	var store chat.Store = h.store
 	if o.wrap != nil {
 		store = o.wrap(h.store)

@@ -62,6 +62,9 @@ type VoucherEntry struct {
 	Station string        `json:"station,omitempty" doc:"Where"`
 	Reason  string        `json:"reason,omitempty"`
 	Key     string        `json:"-"` // of the request
+	// What was shown: see VoucherAct.
+	PassAt    int64 `json:"pass_at,omitempty" doc:"Of a redemption with a rotating pass: when that began to be shown, milliseconds since 1970 UTC"`
+	ScannedAt int64 `json:"scanned_at,omitempty" doc:"Of a scan that was sent later: when it was made, by the clock of the device, milliseconds since 1970 UTC"`
 }
 
 // VoucherOrder asks for new vouchers, which differ in their codes only.
@@ -86,6 +89,17 @@ type VoucherAct struct {
 	Key    string
 	Own    bool          // a reversal of one's own redemption only
 	Window time.Duration // a reversal this long after the redemption at most
+
+	// Of a redemption: the rotating pass that was shown with the code, "" for
+	// a plain code, and when it was scanned, ms since 1970 UTC, 0 for now.
+	Pass      string
+	ScannedAt int64
+	Exempt    bool // a plain code does in any case: an operator's word
+	// Refuse is why this cannot be done now, whatever the voucher's state; nil
+	// for nothing. Neither a repeat nor a refusal by the state heeds it.
+	Refuse *Error
+
+	passAt int64 // of a right pass: its time
 }
 
 // VoucherChange is the outcome of a VoucherAct.
@@ -224,8 +238,30 @@ func (v Voucher) Apply(log []VoucherEntry, a VoucherAct, at int64) (VoucherChang
 			return refuse(CodeReverseLimit, "this voucher was reversed %d times already, and more is not allowed", reversals)
 		}
 	}
-	e := VoucherEntry{At: at, Action: a.Do, From: v.Status, By: a.By, Station: a.Station, Reason: a.Reason, Key: a.Key}
+	if a.Refuse != nil {
+		e := *a.Refuse
+		e.Voucher = &v
+		return VoucherChange{}, &e
+	}
+	if a.Do == ActionRedeemed && a.passAt > 0 && usedPass(log, a.passAt) {
+		c, err := refuse(CodePassStale, "this pass has redeemed the voucher before, and that was undone; wait for the next one, half a minute at most, and scan it again")
+		AsError(err).Pass = &PassMiss{Used: true}
+		return c, err
+	}
+	e := VoucherEntry{At: at, Action: a.Do, From: v.Status, By: a.By, Station: a.Station, Reason: a.Reason, Key: a.Key,
+		PassAt: a.passAt, ScannedAt: a.ScannedAt}
 	return VoucherChange{Voucher: v.after(e), Entry: e, First: true}, nil
+}
+
+// usedPass reports that the pass of that time, or a later one, has redeemed
+// the voucher: a pass counts once (RFC 6238, section 5.2).
+func usedPass(log []VoucherEntry, at int64) bool {
+	for _, e := range log {
+		if e.PassAt >= at {
+			return true
+		}
+	}
+	return false
 }
 
 // Due reports that an issued voucher's time is over.

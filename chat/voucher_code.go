@@ -71,12 +71,14 @@ func NewVoucherCode() string {
 
 // ParseVoucherCode reads a code as people type it and scanners send it: case,
 // spaces, hyphens and full-width characters do not matter, and what looks like
-// a character of the alphabet is taken for it. What cannot be a code is a
-// CodeVoucherUnknown that says what is wrong.
+// a character of the alphabet is taken for it. A pass behind a dot, as QR codes
+// have it, is left out. What cannot be a code is a CodeVoucherUnknown that says
+// what is wrong.
 func ParseVoucherCode(s string) (string, error) {
 	if len(s) > codeInput {
 		return "", Errorf(CodeVoucherUnknown, "this is not a voucher's code: it is too long")
 	}
+	s, _ = splitPass(s)
 	code, sum := make([]byte, 0, codeLen), 0
 	for _, r := range s {
 		if r >= '！' && r <= '～' { // full-width, from an input method

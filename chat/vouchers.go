@@ -22,10 +22,10 @@ func (h *Hub) Issue(ctx context.Context, o VoucherOrder) (vouchers []Voucher, er
 }
 
 // ChangeVoucher redeems, reverses or withdraws a voucher and tells its owner.
-// The code is as somebody typed it. When it returns without an error the
+// The code is as somebody typed it or a QR code holds it. When it returns without an error the
 // change is durable; with one, an *Error, it was not made now.
 func (h *Hub) ChangeVoucher(ctx context.Context, code string, a VoucherAct) (c VoucherChange, err error) {
-	if code, err = ParseVoucherCode(code); err != nil {
+	if code, err = h.passes.Read(code, &a); err != nil {
 		return c, err
 	}
 	if err := a.Check(); err != nil {

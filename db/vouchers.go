@@ -10,7 +10,7 @@ import (
 const (
 	voucherColumns = `SELECT id, code, ref, name, owner, status, batch, note, issued_at, expires_at, redeemed_at, redeemed_by, station FROM vouchers`
 	voucherByCode  = voucherColumns + ` WHERE code = ?`
-	voucherLog     = `SELECT at, action, before, by, station, reason, key FROM voucher_log WHERE voucher_id = ? ORDER BY n`
+	voucherLog     = `SELECT at, action, before, by, station, reason, key, pass_at, scanned_at FROM voucher_log WHERE voucher_id = ? ORDER BY n`
 	nextDue        = `SELECT expires_at FROM vouchers WHERE status = 'issued' AND expires_at > 0 ORDER BY expires_at LIMIT 1`
 )
 
@@ -40,7 +40,8 @@ func (c *conn) voucher(code string) (v chat.Voucher, log []chat.VoucherEntry, er
 	}
 	err = c.query(voucherLog, func(row []driver.Value) error {
 		log = append(log, chat.VoucherEntry{At: integer(row[0]), Action: chat.VoucherAction(text(row[1])), From: chat.VoucherStatus(text(row[2])),
-			By: text(row[3]), Station: text(row[4]), Reason: text(row[5]), Key: text(row[6])})
+			By: text(row[3]), Station: text(row[4]), Reason: text(row[5]), Key: text(row[6]),
+			PassAt: integer(row[7]), ScannedAt: integer(row[8])})
 		return nil
 	}, list[0].ID)
 	return list[0], log, err
@@ -49,8 +50,8 @@ func (c *conn) voucher(code string) (v chat.Voucher, log []chat.VoucherEntry, er
 // record writes line n of the log of the voucher with this id, and the event.
 func (t *tx) record(id int64, n int, c chat.VoucherChange) error {
 	e := c.Entry
-	_, err := t.exec(`INSERT INTO voucher_log (voucher_id, n, at, action, before, by, station, reason, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, int64(n), e.At, string(e.Action), string(e.From), e.By, e.Station, e.Reason, e.Key)
+	_, err := t.exec(`INSERT INTO voucher_log (voucher_id, n, at, action, before, by, station, reason, key, pass_at, scanned_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, int64(n), e.At, string(e.Action), string(e.From), e.By, e.Station, e.Reason, e.Key, e.PassAt, e.ScannedAt)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type Hub interface {
 	// one; each tells the owner.
 	Issue(ctx context.Context, o chat.VoucherOrder) ([]chat.Voucher, error)
 	ChangeVoucher(ctx context.Context, code string, a chat.VoucherAct) (chat.VoucherChange, error)
+	// ClockLeap tells whether the server's clock was set lately.
+	ClockLeap() (chat.ClockLeap, bool)
 	// Publish appends the events, all or none, and hands them to the live
 	// connections. The deliveries come in the order of the events.
 	Publish(ctx context.Context, events []chat.Event) ([]chat.Delivery, error)
@@ -91,6 +93,7 @@ type API struct {
 	pass   passwordCheck
 	pins   pinCheck
 	codes  codeGuard
+	passes passGuard
 	cross  map[string]bool // patterns of what pages of other sites may call
 	uses   keyUses
 	flight inflight
@@ -128,6 +131,7 @@ func New(o Options) (*API, error) {
 	a.pass.init()
 	a.pins.init(o.Now)
 	a.codes.init(o.Now)
+	a.passes.init(o.Now)
 	a.stats.init(a)
 	if err := sweepBackups(o.Folder); err != nil {
 		return nil, fmt.Errorf("api: remove left-over backups: %w", err)

@@ -49,6 +49,30 @@ func (g *guard[K]) failed(key K) time.Duration {
 	return max(time.Duration(short*float64(g.every)), time.Second)
 }
 
+// blocked returns how long the place must wait until its next try is looked
+// at, 0 if it need not. It costs nothing.
+func (g *guard[K]) blocked(key K) time.Duration {
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.tries[key]; l != nil {
+		if short := 1 - l.TokensAt(now); short > 0 {
+			return max(time.Duration(short*float64(g.every)), time.Second)
+		}
+	}
+	return 0
+}
+
+// giveBack takes one wrong try of a place back: it was none.
+func (g *guard[K]) giveBack(key K) {
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.tries[key]; l != nil {
+		l.AllowN(now, -1)
+	}
+}
+
 // forgive forgets the wrong tries of a place.
 func (g *guard[K]) forgive(key K) {
 	g.mu.Lock()

@@ -36,6 +36,9 @@ type Problem struct {
 	RedeemedAt int64         `json:"redeemed_at,omitempty" doc:"Of a voucher that is redeemed: when, milliseconds since 1970 UTC"`
 	Voucher    *chat.Voucher `json:"voucher,omitempty" doc:"The voucher that it is about, as it is"`
 
+	PassOff    *int64 `json:"pass_off_ms,omitempty" doc:"Of a pass_stale, if the pass is one of this voucher's at another time: how far that is from the time at which it was shown, in milliseconds; below 0 it is from the past"`
+	CheckClock bool   `json:"check_clock,omitempty" doc:"A clock must be wrong: have that of the server checked first"`
+
 	cause error // for the log and never shown
 }
 
@@ -145,10 +148,17 @@ func (c *call) problem(err error) *Problem {
 	if v := e.Voucher; v != nil {
 		p.RedeemedBy, p.Station, p.RedeemedAt, p.Voucher = v.RedeemedBy, v.Station, v.RedeemedAt, v
 	}
+	if m := e.Pass; m != nil && m.Known {
+		off := m.Off.Milliseconds()
+		p.PassOff, p.CheckClock = &off, m.Clock
+	}
 	if c.chinese && w.titleZH != "" {
 		p.Title, p.Detail = w.titleZH, w.detailZH
 		if w.voucherZH != nil && e.Voucher != nil {
 			p.Detail = w.voucherZH(e.Voucher)
+		}
+		if e.Pass != nil {
+			p.Detail = passZH(e.Pass)
 		}
 		if w.precise && e.Message != "" {
 			p.Detail += "（" + e.Message + "）"

@@ -107,3 +107,6 @@ func (a *API) listScheduled(ctx context.Context, in *scheduledInput) (*scheduled
 	}
 	return out, nil
 }
+
+// cursorBase is that of the numbers in cursors.
+const cursorBase = 36

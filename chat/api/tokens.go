@@ -42,19 +42,24 @@ type Tokens struct {
 	staff  *jwt.Parser
 }
 
+// HouseSecret returns 32 random bytes that are made at the first start and kept
+// as the setting of this name.
+func HouseSecret(ctx context.Context, s Settings, name string) ([]byte, error) {
+	secret, ok, err := s.Setting(ctx, name)
+	if err != nil || ok && len(secret) >= 32 {
+		return secret, err
+	}
+	secret = make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	return secret, s.PutSetting(ctx, name, secret)
+}
+
 // NewTokens returns the Tokens of this house. Its secret is made at the first
 // start and kept as a setting. now is the clock; nil means time.Now.
 func NewTokens(ctx context.Context, s Settings, now func() time.Time) (*Tokens, error) {
-	secret, ok, err := s.Setting(ctx, settingSecret)
+	secret, err := HouseSecret(ctx, s, settingSecret)
 	if err != nil {
 		return nil, err
-	}
-	if !ok || len(secret) < 32 {
-		secret = make([]byte, 32)
-		_, _ = rand.Read(secret) // never fails
-		if err := s.PutSetting(ctx, settingSecret, secret); err != nil {
-			return nil, err
-		}
 	}
 	if now == nil {
 		now = time.Now

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"teahouse/chat"
@@ -61,6 +60,9 @@ type RedeemRequest struct {
 	By      string `json:"by,omitempty" nullable:"true" doc:"Who, up to 64 characters. Needed with an API key; staff are known by their token, and what stands here does not count" example:"Ann"`
 	Station string `json:"station,omitempty" nullable:"true" doc:"Where, up to 64 characters. Of staff it is their account's" example:"Gate 1"`
 	Key     string `json:"key,omitempty" nullable:"true" doc:"Names this request, up to 128 bytes: the same by and key get the same answer again. Make one for each scan. Derived from Idempotency-Key if that is given and this is not"`
+	Pass    string `json:"pass,omitempty" nullable:"true" doc:"The rotating pass that was shown with the code: the six digits behind the dot in the QR code. The code in the path may carry it as well, as CODE.NNNNNN" example:"287082"`
+	// Scanned is for scans that could not be sent at once.
+	Scanned int64 `json:"scanned_at,omitempty" nullable:"true" doc:"When it was scanned, if it is sent later, up to 12 hours: the pass is held against this time, milliseconds since 1970 UTC. It stands in the log"`
 }
 
 // UndoRequest says who reverses a redemption or withdraws a voucher, and why.
@@ -74,12 +76,14 @@ type UndoRequest struct {
 type ChangedVoucher struct {
 	Voucher chat.Voucher `json:"voucher" doc:"As the change left it"`
 	First   bool         `json:"first" doc:"Whether it was done now; false: the same request had done it before"`
+	Notice  string       `json:"notice,omitempty" doc:"What staff should see to, in the language of Accept-Language: the server's clock was set lately"`
 }
 
 // VoucherWithLog is a voucher with all that was done to it.
 type VoucherWithLog struct {
 	Voucher chat.Voucher        `json:"voucher"`
 	Log     []chat.VoucherEntry `json:"log" nullable:"false" doc:"Oldest first"`
+	Notice  string              `json:"notice,omitempty" doc:"What staff should see to, as with redeem"`
 }
 
 // VoucherPage is a part of a list.
@@ -146,11 +150,13 @@ func (a *API) registerVouchers() {
 		OperationID: "redeemVoucher", Method: http.MethodPost, Path: path + "/{code}/redeem", Tags: []string{tag},
 		Summary: "Redeem a voucher",
 		Description: "Exactly one request redeems a voucher, however many try. Its owner is told at once (`voucher.redeemed`). " +
-			"Who does not know whether it arrived sends it again with the same key.",
+			"Who does not know whether it arrived sends it again with the same key. " +
+			"A pass that is old is a 409 `pass_stale`; where `--voucher-pass` requires one, a plain code is a 409 `pass_required`, except for the operator.",
 		MaxBodyBytes: smallBody, BodyReadTimeout: callTimeout,
 		Metadata: map[string]any{metaAlso: []role{roleStaff}},
 	}, func(ctx context.Context, in *redeemInput) (*changeOutput, error) {
-		return a.changeVoucher(ctx, in.Code, chat.VoucherAct{Do: chat.ActionRedeemed, By: in.Body.By, Station: in.Body.Station, Key: in.Body.Key})
+		return a.changeVoucher(ctx, in.Code, chat.VoucherAct{Do: chat.ActionRedeemed, By: in.Body.By, Station: in.Body.Station, Key: in.Body.Key,
+			Pass: in.Body.Pass, ScannedAt: in.Body.Scanned})
 	})
 	register(a, roleKey, huma.Operation{
 		OperationID: "reverseVoucher", Method: http.MethodPost, Path: path + "/{code}/reverse", Tags: []string{tag},
@@ -198,11 +204,12 @@ func (a *API) changeVoucher(ctx context.Context, code string, act chat.VoucherAc
 	if act.Key == "" && c.once != "" {
 		act.Key = derived(c)
 	}
-	change, err := a.opts.Hub.ChangeVoucher(ctx, code, act)
+	act.Exempt = c.caller.role == roleOperator
+	change, err := a.guarded(ctx, c, code, act)
 	if err != nil {
 		return nil, a.notFound(c, logged(c, err))
 	}
-	return &changeOutput{ChangedVoucher{change.Voucher, change.First}}, nil
+	return &changeOutput{ChangedVoucher{change.Voucher, change.First, a.clockNotice(c)}}, nil
 }
 
 func (a *API) readVoucher(ctx context.Context, in *voucherInput) (*voucherOutput, error) {
@@ -214,7 +221,7 @@ func (a *API) readVoucher(ctx context.Context, in *voucherInput) (*voucherOutput
 	if err != nil {
 		return nil, a.notFound(callOf(ctx), err)
 	}
-	return &voucherOutput{VoucherWithLog{v, log}}, nil
+	return &voucherOutput{VoucherWithLog{v, log, a.clockNotice(callOf(ctx))}}, nil
 }
 
 func (a *API) listVouchers(ctx context.Context, in *vouchersInput) (*vouchersOutput, error) {
@@ -227,12 +234,9 @@ func (a *API) listVouchers(ctx context.Context, in *vouchersInput) (*vouchersOut
 			return nil, err
 		}
 	}
-	if in.Cursor != "" {
-		before, err := strconv.ParseInt(in.Cursor, cursorBase, 64)
-		if err != nil || before <= 0 {
-			return nil, chat.Errorf(chat.CodeBadRequest, "this is not a cursor of this list; begin without one")
-		}
-		q.Before = before
+	var err error
+	if q.Before, err = chat.ParseVoucherCursor(in.Cursor); err != nil {
+		return nil, err
 	}
 	list, err := a.opts.Store.Vouchers(ctx, q)
 	if err != nil {
@@ -241,15 +245,13 @@ func (a *API) listVouchers(ctx context.Context, in *vouchersInput) (*vouchersOut
 	out := &vouchersOutput{VoucherPage{Vouchers: list}}
 	if len(list) > in.Limit {
 		out.Body.Vouchers = list[:in.Limit]
-		out.Body.Cursor = strconv.FormatInt(list[in.Limit-1].ID, cursorBase)
+		out.Body.Cursor = chat.VoucherCursor(list[in.Limit-1])
 	}
 	if list == nil {
 		out.Body.Vouchers = []chat.Voucher{}
 	}
 	return out, nil
 }
-
-const cursorBase = 36
 
 // derived is a key that a request's Idempotency-Key stands for.
 func derived(c *call) string { return "idem." + c.once[:26] } // 130 bits

@@ -23,11 +23,28 @@ type vouchers struct {
 	once  sync.Once
 	store *storetest.Memory
 	staff map[string]chat.Staff
+
+	passes *chat.Passes
+	mode   chat.PassMode
+	leap   *chat.ClockLeap
 }
+
+// passKey is the house's, for passes.
+var passKey = []byte("the key of the passes of a test.")
 
 // clocked sets the clock of the memory's vouchers.
 func (m *memory) clocked(now func() time.Time) {
-	m.vouchers.once.Do(func() { m.vouchers.store, m.vouchers.staff = storetest.NewMemory(now), map[string]chat.Staff{} })
+	m.vouchers.once.Do(func() {
+		m.vouchers.store, m.vouchers.staff = storetest.NewMemory(now), map[string]chat.Staff{}
+		m.vouchers.passes = chat.NewPasses(chat.PassOptions{Mode: m.vouchers.mode, Key: passKey, Clock: now})
+	})
+}
+
+func (m *memory) ClockLeap() (chat.ClockLeap, bool) {
+	if m.vouchers.leap == nil {
+		return chat.ClockLeap{}, false
+	}
+	return *m.vouchers.leap, true
 }
 
 func (m *memory) Issue(ctx context.Context, o chat.VoucherOrder) ([]chat.Voucher, error) {
@@ -41,7 +58,7 @@ func (m *memory) Issue(ctx context.Context, o chat.VoucherOrder) ([]chat.Voucher
 }
 
 func (m *memory) ChangeVoucher(ctx context.Context, code string, a chat.VoucherAct) (chat.VoucherChange, error) {
-	code, err := chat.ParseVoucherCode(code)
+	code, err := m.vouchers.passes.Read(code, &a)
 	if err != nil {
 		return chat.VoucherChange{}, err
 	}

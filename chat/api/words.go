@@ -47,6 +47,8 @@ var wording = map[chat.Code]words{
 	chat.CodeVoucherNotYours:    {"Another's redemption", "staff may reverse their own redemptions only", "不是本人核销", "只能撤销自己的核销。", false, redeemedZH("只能由核销人本人或管理员撤销。核销记录：")},
 	chat.CodeReverseLate:        {"Too late to reverse", "this redemption is too old to be reversed", "超过撤销期限", "核销时间太久，已不能撤销。", false, redeemedZH("核销时间太久，已不能撤销。核销记录：")},
 	chat.CodeReverseLimit:       {"Reversed too often", "this voucher was reversed too often", "撤销次数已满", "这张券的撤销次数已满（最多 " + strconv.Itoa(chat.MaxVoucherReversals) + " 次），不能再撤销。", false, nil},
+	chat.CodePassStale:          {"Old pass", "ask for the owner's own page and scan that", "动态码无效", "动态码不对，或者早已过期。请顾客打开自己的券页面，再扫一次。", false, nil},
+	chat.CodePassRequired:       {"Pass needed", "scan the QR code on the owner's own page", "需要动态码", "这里只有券码不够：请扫顾客自己券页面上的二维码（每半分钟会变），截图或打印件不行。", false, nil},
 }
 
 // redeemedZH says who, where and when.

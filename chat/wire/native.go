@@ -37,11 +37,14 @@ type nativeFrame struct {
 	Body     json.RawMessage `json:"body"`
 	Before   int64           `json:"before"`
 	Limit    int             `json:"limit"`
+	Status   string          `json:"status"`
+	Cursor   string          `json:"cursor"`
 }
 
 var nativeOps = map[string]chat.Op{
 	"hello": chat.OpHello, "join": chat.OpJoin, "leave": chat.OpLeave, "send": chat.OpSend,
 	"history": chat.OpHistory, "presence": chat.OpPresence, "signal": chat.OpSignal, "ping": chat.OpPing,
+	"vouchers": chat.OpVouchers,
 }
 
 // maxID bounds a request's id, in bytes of JSON.
@@ -69,6 +72,7 @@ func (Native) Decode(frame []byte) (chat.Command, error) {
 		Op: op, ID: f.ID, User: f.User, Token: f.Token, Device: f.Device, Position: f.Position,
 		Topic: f.Topic, Epoch: f.Epoch, After: f.After, Recent: f.Recent,
 		Key: f.Key, Kind: f.Kind, Body: f.Body, Before: f.Before, Limit: f.Limit,
+		Status: f.Status, Cursor: f.Cursor,
 	}
 	switch {
 	case f.Op == "":
@@ -221,6 +225,13 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 		b.str("topic", r.Topic)
 		b.str("reason", r.Reason)
 		b.num("after", r.After)
+	case chat.ReplyVouchers:
+		b.op("vouchers", r.ID)
+		b.any("vouchers", r.Vouchers)
+		if r.Cursor != "" {
+			b.str("cursor", r.Cursor)
+		}
+		b.num("now", r.At)
 	case chat.ReplyPong:
 		b.op("pong", r.ID)
 	case chat.ReplyError:
