@@ -39,6 +39,16 @@ const (
 	CodeStaffExists  Code = "staff_exists"
 	CodeSignIn       Code = "sign_in_failed"
 
+	CodeFileUnknown   Code = "file_unknown"
+	CodeFileGone      Code = "file_gone"
+	CodeFileInUse     Code = "file_in_use"
+	CodeFileTooLarge  Code = "file_too_large"
+	CodeFilesFull     Code = "files_full"
+	CodeUploadUnknown Code = "upload_unknown"
+	CodeUploadOffset  Code = "upload_offset"
+	CodeUploadBusy    Code = "upload_busy"
+	CodeUploadCut     Code = "upload_cut"
+
 	CodeVoucherUnknown     Code = "voucher_unknown"
 	CodeVoucherRedeemed    Code = "voucher_redeemed"
 	CodeVoucherVoid        Code = "voucher_void"
@@ -85,6 +95,16 @@ var verdicts = map[Code]Verdict{
 	CodeStorage:      {http.StatusServiceUnavailable, 4004, true},
 	CodeStaffExists:  {http.StatusConflict, 4102, false},
 	CodeSignIn:       {http.StatusUnauthorized, 4100, false},
+
+	CodeFileUnknown:   {http.StatusNotFound, 4102, false},
+	CodeFileGone:      {http.StatusGone, 4102, false},
+	CodeFileInUse:     {http.StatusConflict, 4102, false},
+	CodeFileTooLarge:  {http.StatusRequestEntityTooLarge, 4104, false},
+	CodeFilesFull:     {http.StatusInsufficientStorage, 4004, true},
+	CodeUploadUnknown: {http.StatusNotFound, 4102, false},
+	CodeUploadOffset:  {http.StatusConflict, 4102, true},
+	CodeUploadBusy:    {http.StatusLocked, 4102, true},
+	CodeUploadCut:     {http.StatusServiceUnavailable, 4003, true},
 
 	CodeVoucherUnknown:     {http.StatusNotFound, 4102, false},
 	CodeVoucherRedeemed:    {http.StatusConflict, 4102, false},

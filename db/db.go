@@ -9,8 +9,9 @@
 // The newest events are in memory whole as well.
 //
 // Goroutines of an open Store: the writer (writer.go), the copier of the WAL
-// (checkpoint.go), and one that tends retention and the seal (retention.go).
-// Locks: feed.mu before tail.mu; neither is held while SQLite works.
+// (checkpoint.go), and one that tends retention, files and the seal (retention.go).
+// Locks: feed.mu before tail.mu; neither is held while SQLite works. files.mu
+// (files.go) is held while its holder waits for the writer, who never takes it.
 package db
 
 import (
@@ -46,13 +47,17 @@ type Options struct {
 	KeepSessions time.Duration // how long an ended session is kept; 0 is 30 days, negative for ever
 	KeepAnswers  time.Duration // how long an answer to an Idempotency-Key is kept; 0 is 48 hours, negative for ever
 
+	FilesQuota   int64 // bytes that files may take in all, unfinished uploads included
+	FilesReserve int64 // bytes of the disk that files leave free; 0 is 32 MiB, negative none
+
 	Migrations fs.FS // instead of the embedded ones, for tests
 
 	window, recent int // instead of windowEvents and recentEvents, for tests
 }
 
 // Store is a chat.Store in one SQLite file. It has the capabilities Backup,
-// Stats, Prune, the API keys, the settings and the idempotent answers besides.
+// Stats, Prune, the API keys, the settings, the idempotent answers and the files
+// besides.
 type Store struct {
 	opts  Options
 	path  string
@@ -64,6 +69,7 @@ type Store struct {
 	boot  string
 	tail  *tail
 	feed  feed
+	files files
 	stats counters
 
 	readers chan *conn
@@ -75,6 +81,7 @@ type Store struct {
 	life    context.Context // ends when Close begins
 	die     context.CancelFunc
 	long    sync.RWMutex // held for reading by what uses a connection of its own
+	renewed bool         // this open gave the log a new epoch
 	pruning sync.Mutex
 	counted int64 // guarded by pruning: up to here every topic's events were counted
 	workers sync.WaitGroup

@@ -78,6 +78,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.writer.start(); err != nil {
 		return nil, err
 	}
+	if err := s.openFiles(c); err != nil {
+		return nil, err
+	}
 	go func() {
 		defer close(s.stopped)
 		s.writer.loop()
@@ -107,6 +110,7 @@ func newStore(o Options, path string) (*Store, error) {
 	o.PruneEvery = cmp.Or(o.PruneEvery, 5*time.Minute)
 	o.KeepSessions = cmp.Or(o.KeepSessions, 30*24*time.Hour)
 	o.KeepAnswers = cmp.Or(o.KeepAnswers, 48*time.Hour)
+	o.FilesReserve = cmp.Or(o.FilesReserve, filesReserve)
 	o.window = cmp.Or(o.window, windowEvents)
 	o.recent = cmp.Or(o.recent, recentEvents)
 	s := &Store{
@@ -119,6 +123,7 @@ func newStore(o Options, path string) (*Store, error) {
 		s.readers <- &conn{}
 	}
 	s.feed.init()
+	s.initFiles()
 	s.life, s.die = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -300,7 +305,7 @@ func (s *Store) begin(boot, stopped string, head, floor int64) (int64, error) {
 		renew = "an older copy of it was put in its place"
 	}
 	if renew != "" {
-		s.epoch = newID()
+		s.epoch, s.renewed = newID(), true
 		s.log.Warn("the log has a new epoch: clients read the newest page again", "because", renew, "epoch", s.epoch, "head", head)
 	}
 	s.boot = newID()

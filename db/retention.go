@@ -41,6 +41,7 @@ const (
 
 // tend does from time to time what must be done, until the store is closed.
 func (s *Store) tend() {
+	s.tendFiles(s.recoverFiles)
 	var prune <-chan time.Time
 	if s.opts.PruneEvery > 0 {
 		t := time.NewTicker(s.opts.PruneEvery)
@@ -50,10 +51,16 @@ func (s *Store) tend() {
 	seal := time.NewTicker(sealEvery)
 	defer seal.Stop()
 	sealed := int64(0)
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
 	for {
 		select {
 		case <-s.closing:
 			return
+		case <-s.files.kick:
+			s.tendFiles(s.freeBlobs)
+		case <-sweep.C:
+			s.tendFiles(s.SweepFiles)
 		case <-seal.C:
 			head, err := s.sealNow(s.life, sealed)
 			if err == nil {
@@ -291,6 +298,7 @@ type prunedRow struct {
 
 // remove takes the oldest events up to cut out of a topic, at most pruneRows.
 func (w *writer) remove(id, cut int64) (n int, err error) {
+	freed := false
 	err = w.unsynced(func() error {
 		var rows []prunedRow
 		err := w.c.query(`SELECT e.seq, e.key_hash FROM topic_events i CROSS JOIN events e ON e.seq = i.seq
@@ -311,6 +319,9 @@ func (w *writer) remove(id, cut int64) (n int, err error) {
 				return err
 			}
 		}
+		if freed, err = w.c.unreferRange(rows); err != nil {
+			return err
+		}
 		last := rows[n-1].seq
 		if _, err := w.c.exec(`DELETE FROM topic_events WHERE topic_id = ? AND seq <= ?`, id, last); err != nil {
 			return err
@@ -324,6 +335,8 @@ func (w *writer) remove(id, cut int64) (n int, err error) {
 	})
 	if err != nil {
 		n = 0
+	} else if freed {
+		poke(w.s.files.kick)
 	}
 	return n, err
 }

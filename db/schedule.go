@@ -84,9 +84,12 @@ func (s *Store) Schedule(ctx context.Context, in chat.Scheduled) (out []chat.Del
 			return nil
 		}
 		e := &row.Event
-		_, err := t.exec(`INSERT INTO scheduled (id, due, made, kind, sender, key, expires, count, topics, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		n, _, err := t.one(`INSERT INTO scheduled (id, due, made, kind, sender, key, expires, count, topics, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
 			row.ID, row.Due, row.Made, e.Kind, e.From, e.Key, e.Expires, int64(len(row.Topics)), strings.Join(row.Topics, "\n"), string(e.Body))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.refer(-n, chat.FileRefs(e.Body)) // so that the file waits with it
 	})
 	if err != nil {
 		return nil, err
@@ -158,6 +161,11 @@ func (s *Store) AppendDue(ctx context.Context, limit int) (taken int, next int64
 		if err := t.write(events, hashes); err != nil {
 			return err
 		}
+		for _, n := range rows { // now that the events refer to the files themselves
+			if err := t.unrefer(-n); err != nil {
+				return err
+			}
+		}
 		next, _, err = t.one(nextScheduled)
 		return err
 	})
@@ -224,9 +232,11 @@ func (s *Store) Scheduled(ctx context.Context, q chat.ScheduledQuery) (list []ch
 // Unschedule implements chat.Store.
 func (s *Store) Unschedule(ctx context.Context, id string) (found bool, err error) {
 	err = s.run(ctx, func(t *tx) error {
-		n, err := t.exec(`DELETE FROM scheduled WHERE id = ?`, id)
-		found = n > 0
-		return err
+		n, ok, err := t.one(`DELETE FROM scheduled WHERE id = ? RETURNING n`, id)
+		if found = ok; err != nil || !ok {
+			return err
+		}
+		return t.unrefer(-n)
 	})
 	return found, err
 }

@@ -32,6 +32,9 @@ type Stats struct {
 	WAL        int64           // bytes of the WAL file
 	Queue      int             // operations that wait for the writer
 	Unindexed  int64           // events whose index rows are held in memory until they are written
+	FileBytes  int64           // bytes that files take on the disk, each content once
+	Uploading  int64           // bytes that unfinished uploads are to have
+	FileQuota  int64           // bytes that both may take
 }
 
 // Stats returns the counters.
@@ -47,5 +50,6 @@ func (s *Store) Stats() Stats {
 		st.WAL = fi.Size()
 	}
 	st.Unindexed = s.stats.unindexed.Load()
+	st.FileBytes, st.Uploading, st.FileQuota = s.files.used.Load(), s.files.reserved.Load(), s.files.quota
 	return st
 }

@@ -23,6 +23,7 @@ type tx struct {
 	known  map[uint64][]chat.Event // what the index says of the keys of this batch
 	asked  map[uint64]struct{}     // the hashes that known answers for
 	first  []replaced              // events that gave way to a first one of this very transaction
+	freed  bool                    // files went: there may be blobs to take away
 }
 
 // replaced remembers an op's own event, for the case that the transaction is
@@ -170,6 +171,11 @@ func (t *tx) write(events []chat.Event, hashes []uint64) error {
 		e.Seq, e.At = t.head+1, t.at
 		if _, err := t.exec(insertEvent, e.Seq, id, hash, e.At, e.Kind, e.From, e.Key, string(e.Body), e.Expires); err != nil {
 			return err
+		}
+		if files := chat.FileRefs(e.Body); files != nil {
+			if err := t.refer(e.Seq, files); err != nil {
+				return err
+			}
 		}
 		tl.stage(*e)
 		if e.Key != "" {

@@ -280,6 +280,9 @@ func (w *writer) transact(ops []*op) error {
 // publish shows the committed events to readers and to the Tail.
 func (w *writer) publish(t *tx) {
 	w.s.stats.commits.Add(1)
+	if t.freed {
+		poke(w.s.files.kick)
+	}
 	if t.count == 0 {
 		return
 	}

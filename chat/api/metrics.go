@@ -24,6 +24,9 @@ type StoreStats struct {
 	WAL        int64           // bytes of the WAL file
 	Queue      int             // operations that wait for the writer
 	Unindexed  int64           // events held in memory until they are indexed
+	FileBytes  int64           // bytes that files take on the disk
+	Uploading  int64           // bytes that unfinished uploads are to have
+	FileQuota  int64           // bytes that both may take
 }
 
 // metrics is what /metrics shows. Nothing is labelled by user or topic: their
@@ -128,6 +131,9 @@ var storeMetrics = sync.OnceValue(func() []metric[StoreStats] {
 		gauge("teahouse_store_wal_bytes", "Size of the write-ahead log.", func(s s) int64 { return s.WAL }),
 		gauge("teahouse_store_queue", "Operations that wait for the writer.", func(s s) int { return s.Queue }),
 		gauge("teahouse_store_unindexed_events", "Events held in memory until they are indexed.", func(s s) int64 { return s.Unindexed }),
+		gauge("teahouse_files_bytes", "Bytes that files take on the disk, each content once.", func(s s) int64 { return s.FileBytes }),
+		gauge("teahouse_files_uploading_bytes", "Bytes that are set aside for unfinished uploads.", func(s s) int64 { return s.Uploading }),
+		gauge("teahouse_files_quota_bytes", "Bytes that files and unfinished uploads may take.", func(s s) int64 { return s.FileQuota }),
 	}
 })
 

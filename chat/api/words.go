@@ -39,6 +39,16 @@ var wording = map[chat.Code]words{
 	chat.CodeStaffExists:  {"Account exists", "there is a staff account with this name", "账号已存在", "已经有同名的店员账号。", false, nil},
 	chat.CodeSignIn:       {"Sign-in failed", "the name or the PIN is wrong", "登录失败", "姓名或 PIN 不正确。", false, nil},
 
+	chat.CodeFileUnknown:   {"Unknown file", "there is no such file (any more)", "没有这个文件", "没有这个文件：可能已随消息撤回或到期删除，或者上传后一直没有发送。", false, nil},
+	chat.CodeFileGone:      {"File content missing", "the content of this file is not on the server's disk", "文件内容缺失", "服务器上找不到这个文件的内容，请联系管理员。", false, nil},
+	chat.CodeFileInUse:     {"File in use", "a message refers to this file", "文件正在使用", "已有消息引用这个文件，只有管理员可以删除。", false, nil},
+	chat.CodeFileTooLarge:  {"File too large", "the file is too large", "文件过大", "文件超过了单个文件的大小限制。", true, nil},
+	chat.CodeFilesFull:     {"No room for files", "there is no room for more files", "文件空间已满", "服务器存放文件的空间已满，请联系管理员。", false, nil},
+	chat.CodeUploadUnknown: {"Unknown upload", "there is no such upload (any more)", "没有这个上传", "这个上传不存在或已过期，请重新上传。", false, nil},
+	chat.CodeUploadOffset:  {"Wrong offset", "the upload stands at another place", "上传位置不符", "上传的进度与服务器不一致，请查询后继续。", false, nil},
+	chat.CodeUploadBusy:    {"Upload busy", "another request sends this upload at the moment", "正在上传", "另一个请求正在上传这个文件，请稍后重试。", false, nil},
+	chat.CodeUploadCut:     {"Upload cut off", "the bytes stopped coming", "上传中断", "上传中断，已收到的部分会保留，可以继续上传。", false, nil},
+
 	chat.CodeVoucherUnknown:     {"Unknown voucher", "there is no voucher with this code", "没有这张券", "没有这张券。请核对券码：可能输错了一个字符，或者颠倒了两个字符。", false, nil},
 	chat.CodeVoucherRedeemed:    {"Already redeemed", "this voucher was redeemed already", "已经核销过", "这张券已经核销过了。", false, redeemedZH("这张券已经核销过了：")},
 	chat.CodeVoucherVoid:        {"Void", "this voucher was withdrawn", "券已作废", "这张券已作废，不能再使用。", false, nil},
