@@ -2,11 +2,22 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import {readFileSync, readdirSync} from 'node:fs'
-import {strings} from '../web/strings.js'
 import {checkName, readAddress, roomLink, ROOM_BYTES} from '../web/names.js'
 
 const web = new URL('../web/', import.meta.url)
 const source = (name) => readFileSync(new URL(name, web), 'utf8')
+
+// The texts of all pages: each part has its own, and no name twice.
+const strings = {zh: {}, en: {}}
+for (const name of readdirSync(web).filter((n) => /^strings(_\w+)?\.js$/.test(n))) {
+  const [texts] = Object.values(await import(new URL(name, web)))
+  for (const [lang, all] of Object.entries(texts)) {
+    for (const [key, text] of Object.entries(all)) {
+      assert.ok(!(key in strings[lang]), `${key} stands twice, the second time in ${name}`)
+      strings[lang][key] = text
+    }
+  }
+}
 
 test('both languages have the same texts, with the same blanks', () => {
   assert.deepEqual(Object.keys(strings.zh).sort(), Object.keys(strings.en).sort())
@@ -17,23 +28,24 @@ test('both languages have the same texts, with the same blanks', () => {
   }
 })
 
-test('every text that the page asks for exists, and every one that exists is asked for', () => {
-  const html = source('index.html')
-  const js = readdirSync(web).filter((n) => n.endsWith('.js') && n !== 'strings.js').map(source).join('\n')
+const isTexts = (name) => /^strings(_\w+)?\.js$/.test(name)
+const code = readdirSync(web).filter((n) => n.endsWith('.js') && !isTexts(n)).map(source).join('\n')
+
+test('every text that the pages ask for exists, and every one that exists is asked for', () => {
+  const html = readdirSync(web).filter((n) => n.endsWith('.html')).map(source).join('\n')
   const asked = new Set([
     ...[...html.matchAll(/data-t(?:-label|-placeholder)?="(\w+)"/g)].map((m) => m[1]),
-    ...[...js.matchAll(/'([a-z]+(?:_[a-z]+)*)'/g)].map((m) => m[1]),
+    ...[...code.matchAll(/'([a-z]+(?:_[a-z0-9]+)*)'/g)].map((m) => m[1]),
   ])
   for (const m of html.matchAll(/data-t(?:-label|-placeholder)?="(\w+)"/g)) assert.ok(strings.en[m[1]], m[1])
-  for (const m of js.matchAll(/\bt\('(\w+)'[,)]/g)) assert.ok(strings.en[m[1]], m[1])
-  const made = /^(why|reset|state|name|room)_/ // their names are put together
-  for (const key of Object.keys(strings.en)) assert.ok(asked.has(key) || made.test(key), `${key} is not used`)
+  for (const m of code.matchAll(/\bt\('(\w+)'[,)]/g)) assert.ok(strings.en[m[1]], m[1])
+  const made = [...code.matchAll(/'([a-z_]+_)' \+/g)].map((m) => m[1]) // names that are put together
+  for (const key of Object.keys(strings.en)) assert.ok(asked.has(key) || made.some((m) => key.startsWith(m)), `${key} is not used`)
 })
 
-test('no text of the page stands outside the two languages', () => {
-  const js = readdirSync(web).filter((n) => n.endsWith('.js') && n !== 'strings.js').map(source).join('\n')
-  const code = js.replace(/\/\/.*|\/\*[^]*?\*\//g, '')
-  assert.deepEqual(code.match(/'[^'\n]*[\u4e00-\u9fff][^'\n]*'/g), ["'茶'"]) // the house's own initial
+test('no text of the pages stands outside the two languages', () => {
+  const bare = code.replace(/\/\/.*|\/\*[^]*?\*\//g, '')
+  assert.deepEqual(bare.match(/'[^'\n]*[\u4e00-\u9fff][^'\n]*'/g), ["'茶'"]) // the house's own initial
 })
 
 test('names: tidied up, and refused with a reason', () => {
