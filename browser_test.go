@@ -166,16 +166,44 @@ type tab struct {
 // and comes in.
 func visit(t *testing.T, browser context.Context, url, name string) tab {
 	t.Helper()
+	return visitAt(t, browser, url, name, 1280, 800)
+}
+
+// phone is the size of the view of a common one.
+const phoneWidth, phoneHeight = 390, 844
+
+// visitAt is visit with a view of that size; a narrow one is a phone's, with a
+// touch screen.
+func visitAt(t *testing.T, browser context.Context, url, name string, width, height int64) tab {
+	t.Helper()
+	p := blankTab(t, browser, name, width, height)
+	p.comeIn(url)
+	return p
+}
+
+// blankTab is a tab with a storage of its own that shows nothing yet.
+func blankTab(t *testing.T, browser context.Context, name string, width, height int64) tab {
+	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	p := tab{t, name, ctx}
-	field := chromedp.CSS("#name")
-	p.do("come in", chromedp.Navigate(url), chromedp.WaitVisible(field), chromedp.SendKeys(field, name), chromedp.Click(chromedp.CSS("#enter")))
-	p.state("live")
+	if width < 500 {
+		p.do("be a phone", chromedp.EmulateViewport(width, height, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	} else {
+		p.do("have a size", chromedp.EmulateViewport(width, height))
+	}
 	return p
+}
+
+// comeIn gives the name at the door.
+func (p tab) comeIn(url string) {
+	p.t.Helper()
+	field := chromedp.CSS("#name")
+	p.do("come in", chromedp.Navigate(url), chromedp.WaitVisible(field), chromedp.SendKeys(field, p.who), chromedp.Click(chromedp.CSS("#enter")))
+	p.state("live")
 }
 
 func (p tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {

@@ -1,80 +1,186 @@
 // The chat page: puts the parts together. The connection is the SDK's, there is none here.
 import {connect} from '../sdk/teahouse.js'
-import {$, memory} from './dom.js'
-import {t, onLang, roomTitle, switchLang, translate, why} from './i18n.js'
-import {ROOM_BYTES, checkName, readAddress, roomHash, roomLink} from './names.js'
+import {$, avatar, deviceName, memory, nameSecret, outboxOnly} from './dom.js'
+import {t, onLang, translate, why} from './i18n.js'
+import {LOBBY, checkName, readAddress, roomHash, talkHash} from './names.js'
 import {makeDoor} from './door.js'
-import {makePanel, closePanel} from './panel.js'
+import {closePanel} from './panel.js'
+import {PAGE} from './room.js'
+import {makeRooms} from './rooms.js'
 import {makeList} from './list.js'
 import {makePeople} from './people.js'
 import {makeComposer} from './composer.js'
 import {makeStateLine} from './stateline.js'
+import {makeSearch} from './search.js'
+import {makeShare} from './share.js'
+import {makeNewRoom} from './newroom.js'
+import {makeGate} from './gate.js'
+import {makeSettings} from './settings.js'
+import {makeNotify} from './notify.js'
+import {makeRoute} from './route.js'
+import {announce, copyText, toast} from './say.js'
 
-const PAGE = 50
 const WANTS_TOKEN = ['bad_token', 'token_expired', 'unauthorized']
+const NEEDS_NAME = ['bad_user', 'name_taken']
 
 let client = null
-let room = null
-let roomName = 'lobby'
+let open = null // the Room that is shown
 let token = memory.get('token')
-let unread = 0 // what others said while the page was hidden
+let synced = false // what is unread is known
+let due = 0 // a paint
+let itemsChanged = false
 
 const me = () => (client ? client.user : undefined)
+const narrow = window.matchMedia('(max-width: 43.99rem)')
 
-translate()
-const list = makeList({
+/** What the parts may ask for. The room's part and the message's are one object. */
+const house = {
   me,
-  history: (before) => room.history({before, limit: PAGE}),
-  retry: (item) => {
+  client: () => client,
+  open: () => open,
+  room: () => open,
+  token: () => token,
+  limits: () => client && client.limits,
+  isMine: (item) => item.from === me(),
+  online: () => (open && open.present ? [...open.present] : []),
+  code: (room) => memory.get('code.' + room.name),
+  draft: (topic) => (composer && composer.draft ? composer.draft(topic) : ''),
+  drafted: () => house.changed(),
+  settled: () => !!open && open.settled,
+
+  retry(item) {
     if (item.key) return client.resend(item.key)
-    list.drop(item)
-    say(item.body)
+    const mine = open
+    mine.drop(item)
+    mine.send(item.body)
   },
-  discard: (item) => {
-    list.drop(item)
-    client.discard(item.key)
-    showEmpty()
+  discard(item) {
+    open.drop(item)
+    if (item.key) client.discard(item.key)
   },
-})
-const people = makePeople(me)
+  recall: (item) => open.recall(item.seq),
+  reply: (item) => composer.setReply(item),
+  mention: (name) => composer.mention(name),
+  send: (text) => open.send({text}),
+  typing: (is) => open && open.signal({typing: is}),
+  person: (name) => people.card(name),
+  copyText,
+  toast: (what) => toast(what && what.code ? why(what) : what),
+
+  changed(room, items = false) {
+    if (items && room === open) itemsChanged = true
+    if (!due) due = setTimeout(paint, 0)
+  },
+  arrived(room, e) {
+    if (room === open && list.following) announce(e)
+    notify.arrived(room, e)
+  },
+  refused(room, err) {
+    if (err.code === 'bad_code' || err.code === 'code_needed') memory.set('code.' + room.name, '')
+    house.changed(room)
+  },
+  touch: (item) => list.touch(item),
+  unmount: (item) => list.unmount(item),
+  resync() {
+    if (client && client.state.name === 'live') rooms.load()
+  },
+  keep(room) {
+    if (room.kind === 'room' && !room.kept) room.mark({kept: true})
+  },
+  /** Goes to a message of the open room, also to one far back. */
+  async jump(seq) {
+    const mine = open
+    if (list.jump(seq)) return true
+    const there = await mine.reach(seq).catch(() => false)
+    if (mine !== open) return false
+    list.changed()
+    if (there && list.jump(seq)) return true
+    toast(t('too_far'))
+    return false
+  },
+  async leaveRoom(room) {
+    closePanel()
+    memory.set('code.' + room.name, '')
+    if (memory.get('last') === room.hash) memory.set('last', '')
+    await room.mark({kept: false})
+    room.unfollow()
+    route.home()
+  },
+  goTo: (hash) => route.go(hash),
+}
+
+const rooms = makeRooms(house)
+const list = makeList(house)
+const people = makePeople(house)
 const stateLine = makeStateLine(() => client && client.retry())
-const composer = makeComposer({
-  send: (text) => say({text}),
-  typing: (is) => room && room.signal({typing: is}),
-})
+const composer = makeComposer(house)
 const door = makeDoor(enter)
-makePanel($('online'), $('people'))
-makePanel($('share-button'), $('share'), () => {
-  $('share-link').value = roomLink(location, roomName)
-  $('copied').textContent = ''
-  $('room-input').value = ''
+const notify = makeNotify(house)
+const search = makeSearch(house)
+const gate = makeGate(house)
+const route = makeRoute({narrow, show, entered: () => !!client, fallback: () => memory.get('last') || roomHash('lobby')})
+makeShare(house)
+makeNewRoom(house)
+makeSettings({
+  me,
+  notify,
+  rename() {
+    memory.set('token', (token = ''))
+    leave()
+  },
 })
+translate()
 
 /** Comes in with {name} or {token}. */
-function enter(who) {
+function enter(who, isNew) {
   if (client) client.close()
   if (who.token) memory.set('token', (token = who.token))
-  const mine = (client = connect({user: who.name, token: who.token, device: device()}))
-  client.on('state', (state) => mine === client && onState(state))
+  rooms.clear()
+  synced = false
+  open = null
+  const mine = (client = connect({
+    user: who.name, token: who.token, device: deviceName(), storage: outboxOnly(),
+    secret: who.name ? nameSecret() || undefined : undefined,
+  }))
+  const here = (fn) => (x) => { if (mine === client) fn(x) }
+  client.on('state', here(onState))
+  client.on('outbox', here((o) => rooms.get(o.topic).outbox(o)))
+  client.on('talk', here((e) => rooms.get(e.topic).take(e)))
+  client.on('marked', here(onMarked))
+  client.inbox.on('reset', here(() => {
+    for (const room of rooms) if (room.kind === 'talk' && !room.followed) room.forget()
+    house.resync()
+  }))
   stateLine.set(client.state)
   door.hide()
-  goTo(readAddress(location).room)
-  composer.focus()
+  route.begin(isNew)
+  for (const o of client.outbox) rooms.get(o.topic).outbox(o)
 }
 
 function leave(options) {
   closePanel()
   const was = client
-  client = room = null
+  client = null
+  if (composer.stop) composer.stop()
+  show(null)
   was.close()
-  list.clear(null, false)
-  people.clear()
-  door.show(roomName, options)
+  rooms.clear()
+  document.title = t('title')
+  door.show(route.named(), options)
 }
 
-function onState(state) {
+async function onState(state) {
   stateLine.set(state)
-  showEmpty()
+  house.changed()
+  if (state.name === 'live') {
+    const mine = client
+    route.again() // a talk waits until it is known who one is
+    await rooms.load()
+    if (mine !== client) return
+    if (!synced && composer.restore) composer.restore((topic) => rooms.get(topic))
+    synced = true
+    house.changed()
+  }
   if (state.name !== 'closed') return
   // What the person can put right is asked at the door; the rest stands in the state line.
   const reason = () => why({code: state.error, message: state.reason})
@@ -82,110 +188,105 @@ function onState(state) {
     const had = token
     memory.set('token', (token = ''))
     leave({wantsToken: true, refusal: () => (had ? t('token_refused', {why: reason()}) : t('token_needed'))})
-  } else if (state.error === 'bad_user') {
-    leave({refusal: () => t('name_refused', {why: state.reason})})
+  } else if (NEEDS_NAME.includes(state.error)) {
+    const name = me()
+    leave({refusal: () => (state.error === 'name_taken' ? t('name_taken', {name}) : t('name_refused', {why: state.reason}))})
   }
 }
 
-function goTo(name) {
-  if (room) room.leave()
-  roomName = name
-  list.clear(null, false)
-  people.clear()
-  showRoom()
-  const mine = (room = client.room(name, {recent: PAGE}))
-  const here = (fn) => (x) => { if (mine === room) fn(x) }
-  let joined = false
-  room.on('event', here((e) => {
-    list.add(e)
-    people.types(e.from, false)
-    showEmpty()
-    if (document.hidden && e.from !== me()) unread++
-    showTitle()
-  }))
-  room.on('outbox', here((o) => {
-    list.outbox(o)
-    showEmpty()
-  }))
-  room.on('reset', here(({reason}) => list.clear(() => t(/^(epoch|retention|limit)$/.test(reason) ? 'reset_' + reason : 'reset_other'))))
-  room.on('joined', here(() => {
-    mine.presence().then(here((users) => people.set(users)), () => {})
-    joined = true
-    setTimeout(showEmpty, 300)
-  }))
-  room.on('online', here((o) => people.online(o.user, o.online)))
-  room.on('signal', here((s) => {
-    if (s.from !== me() && s.body) people.types(s.from, s.body.typing === true)
-  }))
-  room.on('error', here((err) => stateLine.set({name: 'closed', error: err.code, reason: err.message})))
-  mine.isEmpty = () => joined && list.size === 0
-  for (const o of client.outbox) if (o.topic === mine.topic) list.outbox(o)
+function onMarked(m) {
+  if (!/^(room|dm):/.test(m.topic)) return
+  const room = rooms.get(m.topic)
+  const had = room.kept
+  if (room.marked(m) || (m.kept && !had)) house.resync()
+  if (!m.kept && room.kind === 'room' && room !== open && room.topic !== LOBBY) room.unfollow()
+  house.changed(room)
 }
 
-/** Sends it. What the outbox does not take at all, because it is too long or there is too much, has no key. */
-function say(body) {
-  const mine = room
-  mine.send(body).catch((error) => {
-    const taken = !['too_large', 'too_many'].includes(error.code)
-    if (mine === room && !taken) list.outbox({kind: 'message', body, at: Date.now(), state: 'failed', error})
-  })
+// ---- the open room ----
+
+/** Shows a room ({room}), a talk ({talk}), or none (null). */
+function show(place) {
+  let next = null
+  if (place && place.room) next = rooms.get('room:' + place.room)
+  else if (place && place.talk && me() !== undefined && place.talk !== me()) next = rooms.get(client.talk(place.talk, {recent: PAGE}).topic)
+  if (next === open) return
+  closePanel()
+  search.close()
+  if (open) {
+    if (open.kind === 'room') open.signal({typing: false})
+    open.fresh = 0
+    open.trim()
+  }
+  open = next
+  if (open) {
+    open.settled = false
+    open.present = new Set()
+    if (open.followed) open.askPresence()
+    else open.follow(PAGE, house.code(open))
+    memory.set('last', open.hash)
+    if (composer.open) composer.open(open)
+    if (!narrow.matches) composer.focus()
+  } else if (composer.close) composer.close()
+  list.show(open)
+  paint()
 }
 
-function showEmpty() {
-  $('empty').hidden = !(room && room.isEmpty())
+/** Once it is known what is there and what was read: to where the reading ended. */
+async function settle(room) {
+  room.settled = 'soon'
+  if (room.unread && room.read) {
+    room.fresh = room.read
+    if (!room.unreadMore && room.oldest > room.read) await room.reach(room.read).catch(() => {})
+    if (room !== open) return
+    list.changed()
+    list.toFresh()
+  }
+  room.settled = true
+  house.keep(room)
+  list.seen()
 }
 
-function showRoom() {
-  $('room-name').textContent = roomTitle(roomName)
+function paint() {
+  due = clearTimeout(due)
+  if (!client) return
+  if (open) {
+    if (synced && open.ready && !open.settled) settle(open)
+    // Who does not see the end sees later where the new ones began.
+    if (open.settled === true && !list.following && open.unread && !open.fresh) {
+      open.fresh = open.read
+      itemsChanged = true
+    }
+    if (itemsChanged) list.changed()
+  }
+  itemsChanged = false
+  rooms.draw()
+  showHead()
+  gate.show(open)
+  people.show(open)
   showTitle()
 }
 
+function showHead() {
+  const house = $('house')
+  house.classList.toggle('empty-house', !open)
+  if (!open) return
+  if ($('room-face').dataset.of !== open.topic) {
+    const face = avatar(open.title())
+    if (open.kind === 'room') face.classList.add('square')
+    $('room-face').dataset.of = open.topic
+    $('room-face').replaceChildren(face)
+  }
+  $('room-name').textContent = open.title()
+  $('empty').hidden = !(open.ready && open.settled === true && !open.items.length && !open.more)
+}
+
 function showTitle() {
-  if (!document.hidden) unread = 0
-  document.title = (unread ? `(${unread}) ` : '') + t('page_title', {room: roomTitle(roomName)})
+  const n = rooms.waiting()
+  const badge = n ? `(${n > 99 ? '99+' : n}) ` : ''
+  const title = badge + (open ? t('page_title', {room: open.title()}) : t('title'))
+  if (document.title !== title) document.title = title
 }
-
-// A name for this tab, so that a person's devices can be told apart.
-function device() {
-  try {
-    const had = sessionStorage.getItem('teahouse.device')
-    if (had) return had
-    const made = 'web-' + Math.random().toString(36).slice(2, 10)
-    sessionStorage.setItem('teahouse.device', made)
-    return made
-  } catch (err) {
-    return 'web'
-  }
-}
-
-async function copyLink() {
-  const field = $('share-link')
-  let done = false
-  try {
-    await navigator.clipboard.writeText(field.value)
-    done = true
-  } catch (err) { // not on a page without https
-    field.select()
-    done = document.execCommand('copy')
-  }
-  $('copied').textContent = t(done ? 'copied' : 'copy_by_hand')
-}
-
-$('copy').addEventListener('click', copyLink)
-$('rename').addEventListener('click', () => {
-  memory.set('token', (token = ''))
-  leave()
-})
-$('room-form').addEventListener('submit', (e) => {
-  e.preventDefault()
-  const {name, wrong, n} = checkName($('room-input').value, ROOM_BYTES)
-  $('room-error').textContent = wrong ? t('room_' + wrong, {n, max: ROOM_BYTES}) : ''
-  if (wrong) return $('room-input').focus()
-  closePanel()
-  location.hash = roomHash(name)
-})
-for (const button of document.querySelectorAll('[data-lang]')) button.addEventListener('click', switchLang)
-document.addEventListener('visibilitychange', showTitle)
 
 // Some phones lay their keyboard over the page. Then the house takes what is left of the view, unless that is
 // a zoomed part of it.
@@ -198,28 +299,32 @@ if (view) {
     if (squeezed) window.scrollTo(0, 0)
   })
 }
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden && open && !open.unread) open.fresh = 0 // what comes now is new
+  house.changed()
+})
+document.addEventListener('keydown', (e) => {
+  if (e.key !== 'Escape' || e.defaultPrevented || e.isComposing) return
+  if (closePanel() || search.close(true)) e.preventDefault()
+})
 onLang(() => {
+  $('room-face').dataset.of = ''
   list.relabel()
-  showRoom()
+  house.changed()
 })
 
-/** Reads the address: a token is taken and hidden at once, a room is gone to. */
-function readPage() {
+/** Begins: a token in the address is taken and hidden at once. */
+function begin() {
   const address = readAddress(location)
   if (address.token) {
-    history.replaceState(null, '', location.pathname + location.search + roomHash(address.room))
+    history.replaceState(null, '', location.pathname + location.search + (address.talk ? talkHash(address.talk) : address.room ? roomHash(address.room) : ''))
     return enter({token: address.token})
   }
-  if (client) {
-    if (address.room !== roomName) goTo(address.room)
-    return
-  }
   const name = memory.get('name')
-  roomName = address.room
   if (token) enter({token})
   else if (name && !checkName(name).wrong) enter({name})
-  else door.show(address.room)
+  else door.show(route.named())
 }
 
-window.addEventListener('hashchange', readPage)
-readPage()
+window.addEventListener('hashchange', () => { if (readAddress(location).token) begin() })
+begin()

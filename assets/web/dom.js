@@ -63,3 +63,34 @@ export function nameSecret() {
   memory.set('secret', made)
   return memory.get('secret')
 }
+
+/** A name for this tab, so that a person's devices can be told apart. */
+export function deviceName() {
+  try {
+    const had = sessionStorage.getItem('teahouse.device')
+    if (had) return had
+    const made = 'web-' + Math.random().toString(36).slice(2, 10)
+    sessionStorage.setItem('teahouse.device', made)
+    return made
+  } catch (err) {
+    return 'web'
+  }
+}
+
+/**
+ * The storage for the SDK: it keeps the outbox, but no places. The page begins each time with the newest page of
+ * each room, the server knows what was read, and a long absence is not replayed message by message.
+ */
+export function outboxOnly() {
+  try {
+    const kept = localStorage
+    const isPlaces = (key) => key.startsWith('teahouse places ')
+    return {
+      getItem: (key) => (isPlaces(key) ? null : kept.getItem(key)),
+      setItem(key, value) { if (!isPlaces(key)) kept.setItem(key, value) },
+      removeItem(key) { if (!isPlaces(key)) kept.removeItem(key) },
+    }
+  } catch (err) {
+    return null
+  }
+}

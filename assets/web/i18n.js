@@ -34,8 +34,11 @@ export function onLang(fn) {
   fn()
 }
 
-export function switchLang() {
-  current = current === 'zh' ? 'en' : 'zh'
+export const switchLang = () => setLang(current === 'zh' ? 'en' : 'zh')
+
+/** 'zh' or 'en'. */
+export function setLang(id) {
+  current = id
   memory.set('lang', current)
   translate()
   for (const fn of listeners) fn()
@@ -47,7 +50,7 @@ export function translate() {
   for (const node of document.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t)
   for (const node of document.querySelectorAll('[data-t-label]')) {
     node.setAttribute('aria-label', t(node.dataset.tLabel))
-    if (node.tagName === 'BUTTON') node.title = t(node.dataset.tLabel)
+    if (/^(BUTTON|A)$/.test(node.tagName)) node.title = t(node.dataset.tLabel)
   }
   for (const node of document.querySelectorAll('[data-t-placeholder]')) node.placeholder = t(node.dataset.tPlaceholder)
   for (const node of document.querySelectorAll('[data-lang]')) {
@@ -65,6 +68,16 @@ function format(name, options) {
 
 export const clockTime = (at) => format('time', {hour: '2-digit', minute: '2-digit', hourCycle: 'h23'}).format(at)
 export const fullTime = (at) => format('full', {dateStyle: 'full', timeStyle: 'medium'}).format(at)
+
+/** When, as short as a list of rooms wants it: the time today, else the day. */
+export function shortTime(at) {
+  const then = new Date(at)
+  const now = new Date()
+  if (then.toDateString() === now.toDateString()) return clockTime(at)
+  if (dayName(at) === t('yesterday')) return t('yesterday')
+  return then.getFullYear() === now.getFullYear() ? format('short', {month: 'numeric', day: 'numeric'}).format(at)
+    : format('shortdate', {year: 'numeric', month: 'numeric', day: 'numeric'}).format(at)
+}
 
 /** The day of `at` in words: today, yesterday, or the date. */
 export function dayName(at) {

@@ -1,199 +1,311 @@
-// The messages of a room: in the order of the log, one's own unsent ones at the end; and where the reader is.
-import {$, el} from './dom.js'
+// The messages of the open room as far as they are near the view, and where the reader is. The room owns the
+// items; here each gets a node when it comes near and loses it when it is far.
+//
+// The place of the reader is an element: before the DOM is changed the first message in the view and its distance
+// from the top are remembered, and afterwards the scroll position is set so that it stands where it stood. What is
+// not in the DOM counts by its height when it last was, or by the mean of all that were measured.
+import {$} from './dom.js'
 import {t} from './i18n.js'
-import {makeNode, update, decorate, relabel} from './message.js'
+import {makeNode, update, relabel, dropNode} from './message.js'
+import {decorate} from './marks.js'
 
-const KEEP = 600 // messages in the page while the reader is at the newest; older ones are fetched again
 const NEAR = 80 // px from the end that count as being there
-const EARLY = 400 // px from the beginning where the page before it is fetched
+const MARGIN = 900 // px above and below the view that are in the DOM too
+const EARLY = 1500 // px from the oldest one where the page before it is fetched
+const GUESS = 64 // px, before anything was measured
 
-/**
- * @param {{history: (before: number) => Promise<{events: any[], more: boolean}>,
- *   retry: (item: any) => void, discard: (item: any) => void, me: () => string}} room what the list needs to know of it
- */
-export function makeList(room) {
+export function makeList(ctx) {
   const scroller = $('scroll')
   const list = $('messages')
-  /** @type {import('./message.js').Item[]} */
-  let items = []
-  let incoming = []
-  let timer = 0
-  let more = true // there may be older ones
-  let loading = false
-  let generation = 0 // rises with clear(): an answer for an earlier one is no longer wanted
-  let unseen = 0
+  const above = $('above')
+  const below = $('below')
+  let room = null
+  let mounted = [] // items with a node in the DOM, in order
+  let offsets = [0] // of each item from the beginning, and of the end
+  let measured = 0
+  let sum = 0
   let atEnd = true
-  let notice = null // says what a reset was about; goes to the first message that comes after it
-  let failed = false // the last try to fetch older ones
+  let loading = false
+  let failed = false
+  let frame = 0
+  let keepUntil = 0 // a jump ends here: until then its goal stays where it is
 
+  const items = () => (room ? room.items : [])
   const gap = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight
-  const oldest = () => items.find((i) => i.seq)
+  const top = (node) => node.getBoundingClientRect().top
+  const height = (item) => item.height || (measured ? sum / measured : GUESS)
+
+  function measure(item, h) {
+    if (!item.height) measured++
+    sum += h - (item.height || 0)
+    item.height = h
+  }
+
+  function count() {
+    const all = items()
+    offsets = new Float64Array(all.length + 1)
+    for (let i = 0; i < all.length; i++) offsets[i + 1] = offsets[i] + height(all[i])
+  }
+
+  /** The item at this distance from the first one. */
+  function indexAt(y) {
+    let low = 0
+    let high = offsets.length - 2
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (offsets[middle] <= y) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  // ---- what is in the DOM ----
+
+  function unmount(item) {
+    if (!item.node) return
+    if (sizes) sizes.unobserve(item.node)
+    dropNode(item)
+    item.node.remove()
+    item.node = item.parts = item.marks = null
+  }
+
+  const rendered = new WeakMap() // node -> item
+  const sizes = window.ResizeObserver && new ResizeObserver((entries) => {
+    const edge = top(scroller)
+    let shift = 0
+    for (const {target} of entries) {
+      const item = rendered.get(target)
+      if (!item || item.node !== target) continue
+      const box = target.getBoundingClientRect()
+      const grown = box.height - (item.height || box.height)
+      measure(item, box.height)
+      if (box.bottom - grown <= edge + 1) shift += grown
+    }
+    if (atEnd) toEnd()
+    else if (Math.abs(shift) > 0.5) scroller.scrollTop += shift
+    soon()
+  })
+
+  /** The first message in the view, and where it stands. */
+  function hold() {
+    const edge = top(scroller)
+    for (const item of mounted) {
+      const box = item.node && item.node.getBoundingClientRect()
+      if (box && box.bottom > edge && box.top < edge + scroller.clientHeight) return {item, at: box.top}
+    }
+    return null
+  }
+
+  /** Puts into the DOM what is near the view, `anchor` staying where it is. */
+  function render(anchor = hold()) {
+    if (!room || !scroller.clientHeight) return
+    const all = items()
+    for (let round = 0; round < 4; round++) {
+      count()
+      const begin = above.offsetTop
+      const from = atEnd ? Math.max(0, offsets[all.length] - scroller.clientHeight - MARGIN) : scroller.scrollTop - begin - MARGIN
+      const until = atEnd ? Infinity : scroller.scrollTop - begin + scroller.clientHeight + MARGIN
+      const first = all.length ? indexAt(from) : 0
+      const last = all.length ? indexAt(until) : -1
+      const fresh = mount(all, first, last)
+      if (atEnd) scroller.scrollTop = scroller.scrollHeight
+      else if (anchor && anchor.item.node) {
+        const moved = top(anchor.item.node) - anchor.at
+        if (Math.abs(moved) > 0.5) scroller.scrollTop += moved
+      }
+      if (!fresh) break
+    }
+    scroller.dataset.mounted = mounted.length // for tests
+  }
+
+  /** How many were measured for the first time, or anew. */
+  function mount(all, first, last) {
+    const wanted = all.slice(first, last + 1)
+    const stay = new Set(wanted)
+    // What has the focus keeps it, and so does what is being selected.
+    for (const item of mounted) if (!stay.has(item)) unmount(item)
+    let next = list.firstChild
+    const fresh = []
+    wanted.forEach((item, i) => {
+      if (!item.node) {
+        makeNode(item, ctx)
+        rendered.set(item.node, item)
+        fresh.push(item)
+      }
+      decorate(item, all[first + i - 1], all[first + i + 1], room)
+      if (item.node === next) next = next.nextSibling
+      else list.insertBefore(item.node, next)
+    })
+    mounted = wanted
+    above.style.height = offsets[first] + 'px'
+    below.style.height = offsets[all.length] - offsets[last + 1] + 'px'
+    for (const item of fresh) {
+      measure(item, item.node.getBoundingClientRect().height)
+      if (sizes) sizes.observe(item.node)
+    }
+    return fresh.length
+  }
+
+  function soon() {
+    if (!frame) frame = requestAnimationFrame(() => {
+      frame = 0
+      render()
+      showNewer()
+      fetchEarly()
+    })
+  }
+
+  // ---- where the reader is ----
 
   function toEnd() {
-    scroller.scrollTop = scroller.scrollHeight
     atEnd = true
+    render()
+    scroller.scrollTop = scroller.scrollHeight
     seen()
   }
 
   function seen() {
-    unseen = 0
     showNewer()
+    if (room && room.ready && atEnd && !document.hidden && scroller.clientHeight) room.seen()
   }
 
   function showNewer() {
-    $('newer').hidden = atEnd
-    $('newer').lastChild.textContent = unseen ? t('newer', {n: unseen}) : ''
-    $('newer').setAttribute('aria-label', unseen ? t('newer', {n: unseen}) : t('to_bottom'))
-    $('newer').classList.toggle('some', unseen > 0)
-  }
-
-  /** Puts the item in its place; the newest come last, so the search begins there. */
-  function place(item) {
-    let i = items.length
-    while (i > 0 && item.seq && (!items[i - 1].seq || items[i - 1].seq > item.seq)) i--
-    if (item.seq && i > 0 && items[i - 1].seq === item.seq) return false
-    items.splice(i, 0, item)
-    if (notice && item.seq) {
-      item.notice = notice
-      notice = null
-    }
-    if (!item.node) makeNode(item, room)
-    const next = i + 1 < items.length ? items[i + 1].node : null
-    if (item.node.parentNode !== list || item.node.nextSibling !== next) list.insertBefore(item.node, next)
-    for (const j of [i, i + 1]) if (items[j]) decorate(items[j], items[j - 1])
-    return true
-  }
-
-  function take(item) {
-    const i = items.indexOf(item)
-    if (i < 0) return
-    items.splice(i, 1)
-    if (items[i]) decorate(items[i], items[i - 1])
-  }
-
-  /** One's own message, until its event has come. */
-  const unsent = (key, seq) => key && items.find((i) => i.own && i.key === key && (!i.seq || i.seq === seq))
-
-  function insert(e) {
-    const own = e.from === room.me()
-    const item = own && unsent(e.key, e.seq)
-    return item ? settle(item, e) : place({...e, own, status: ''})
-  }
-
-  function settle(item, {seq, at}) {
-    take(item)
-    Object.assign(item, {seq, at, status: 'sent', error: undefined})
-    update(item)
-    const placed = place(item)
-    if (!placed) item.node.remove()
-    return placed
-  }
-
-  function flush() {
-    timer = 0
-    const follow = atEnd
-    let fresh = 0
-    for (const e of incoming.splice(0)) if (insert(e) && e.from !== room.me()) fresh++
-    if (follow) {
-      while (!loading && items.length > KEEP && items[0].seq) {
-        items.shift().node.remove()
-        more = true
-      }
-      if (items[0]) decorate(items[0])
-      toEnd()
-    } else {
-      unseen += fresh
-      showNewer()
-    }
-    showTop()
-    // A page that does not fill the view gives nothing to scroll.
-    setTimeout(() => { if (scroller.scrollHeight <= scroller.clientHeight + NEAR) loadOlder() }, 300)
+    const n = atEnd || !room ? 0 : room.unread
+    const button = $('newer')
+    const text = n ? t('newer', {n: room.unreadMore ? n + '+' : n}) : ''
+    button.hidden = atEnd || !room
+    if (button.lastChild.textContent !== text) button.lastChild.textContent = text
+    button.setAttribute('aria-label', text || t('to_bottom'))
+    button.classList.toggle('some', n > 0)
   }
 
   function showTop() {
-    const text = notice ? notice() : failed ? t('older_failed') : loading ? t('loading') : items.length && !more ? t('top') : ''
-    $('top').textContent = text // its line stays there without a text: nothing below it may jump
+    const text = !room ? '' : room.notice ? room.notice() : failed ? t('older_failed') : loading ? t('loading') : room.items.length && !room.more ? t('top') : ''
+    if ($('top').textContent !== text) $('top').textContent = text // its line stays there without a text: nothing below it may jump
+  }
+
+  function fetchEarly() {
+    if (!room || loading || failed || !room.more || !room.ready || !scroller.clientHeight) return
+    if (scroller.scrollTop - above.offsetTop < EARLY) loadOlder()
   }
 
   async function loadOlder() {
-    const first = oldest()
-    if (loading || !more || !first || !scroller.clientHeight) return
+    const mine = room
     loading = true
-    failed = false
     showTop()
-    const mine = generation
     try {
-      const page = await room.history(first.seq)
-      if (mine !== generation) return
-      const height = scroller.scrollHeight
-      const top = scroller.scrollTop
-      scroller.setAttribute('aria-busy', 'true') // history is not news
-      for (const e of page.events) insert(e)
-      more = page.more && page.events.length > 0
-      loading = false
-      showTop()
-      scroller.scrollTop = top + scroller.scrollHeight - height
-      setTimeout(() => scroller.removeAttribute('aria-busy'), 500)
+      await mine.older()
     } catch (err) {
-      if (mine === generation) failed = true
-    } finally {
-      if (mine === generation) loading = false
-      showTop()
+      if (mine === room) failed = true
     }
+    if (mine !== room) return
+    loading = false
+    render()
+    showTop()
+    ctx.changed(mine)
+    if (!failed) soon()
   }
 
   scroller.addEventListener('scroll', () => {
+    if (Date.now() < keepUntil) return soon()
     atEnd = gap() < NEAR
     if (atEnd) seen()
-    else showNewer()
-    if (scroller.scrollTop < EARLY) loadOlder()
+    failed = failed && scroller.scrollTop > 1
+    soon()
   }, {passive: true})
-  $('newer').addEventListener('click', toEnd)
+  $('newer').addEventListener('click', () => {
+    toEnd()
+    $('composer').focus({preventScroll: true})
+  })
   // The keyboard of a phone, or a longer draft, makes the view smaller: the end stays in it.
-  if (window.ResizeObserver) new ResizeObserver(() => atEnd && toEnd()).observe(scroller)
+  if (window.ResizeObserver) new ResizeObserver(() => (atEnd ? toEnd() : soon())).observe(scroller)
+  document.addEventListener('visibilitychange', () => { if (room && !document.hidden && atEnd) seen() })
+
+  /** Brings the item to about a third of the view. */
+  function bring(item, share = 0.3) {
+    atEnd = false
+    keepUntil = Date.now() + 150
+    for (let round = 0; round < 5; round++) {
+      if (item.node && item.node.parentNode === list) {
+        const off = top(item.node) - top(scroller) - scroller.clientHeight * share
+        const was = scroller.scrollTop
+        scroller.scrollTop += off
+        render({item, at: top(item.node)})
+        if (Math.abs(off) < 1 || scroller.scrollTop === was) break
+      } else {
+        count()
+        scroller.scrollTop = above.offsetTop + offsets[items().indexOf(item)] - scroller.clientHeight * share
+        render(null)
+      }
+    }
+    atEnd = gap() < NEAR
+    showNewer()
+  }
 
   return {
-    /** An event from the log. Many may come at once, so they are shown together. */
-    add(e) {
-      incoming.push(e)
-      if (!timer) timer = setTimeout(flush, 0)
-    },
-    /** What the SDK's outbox says of a message: written, sent, or failed for a reason. */
-    outbox({key, kind, body, at, state, seq, error}) {
-      const item = unsent(key, seq)
-      const status = state === 'pending' ? 'sending' : state
-      if (state === 'sent') return item && settle(item, {seq, at})
-      if (!item) {
-        place({key, from: room.me(), kind, body, at, own: true, status, error})
-        return toEnd()
-      }
-      Object.assign(item, {status, error})
-      update(item)
-      if (atEnd) toEnd()
-    },
-    drop(item) {
-      take(item)
-      item.node.remove()
-    },
-    /** Forgets all but what is still being sent; why() says the reason before what comes now. */
-    clear(why = null, keepUnsent = true) {
-      generation++
+    /** Shows a room, from where it was read on; null for none. */
+    show(next) {
+      for (const item of mounted) unmount(item)
+      mounted = []
+      measured = sum = 0
+      room = next
       loading = failed = false
-      more = true
-      incoming = []
-      for (const i of items) if (i.seq || !keepUnsent) i.node.remove()
-      items = keepUnsent ? items.filter((i) => !i.seq) : []
-      items.forEach((item, i) => decorate(item, items[i - 1]))
-      notice = why
+      atEnd = true
+      list.textContent = ''
+      above.style.height = below.style.height = '0'
+      if (room) for (const item of room.items) item.height = 0
       showTop()
-      toEnd()
+      render()
+      showNewer()
+      fetchEarly()
+    },
+    /** The room's items have changed. */
+    changed() {
+      render()
+      showTop()
+      if (atEnd) toEnd()
+      else showNewer()
+      fetchEarly()
+    },
+    /** Goes to the "new messages" line, unless all that is new is in the view anyhow. */
+    toFresh() {
+      const item = room && room.fresh && room.items.find((i) => i.seq > room.fresh && !i.own)
+      if (!item) return false
+      bring(item, 0.15)
+      if (atEnd) toEnd()
+      return true
+    },
+    /** Goes to a message. False if it is not there. */
+    jump(seq) {
+      const item = room && room.items.find((i) => i.seq === seq)
+      if (!item) return false
+      bring(item)
+      if (!item.node) return false
+      item.node.classList.remove('flash')
+      void item.node.offsetWidth // so that the animation begins anew
+      item.node.classList.add('flash')
+      item.node.tabIndex = -1
+      item.node.focus({preventScroll: true})
+      return true
+    },
+    toEnd,
+    seen,
+    unmount(item) {
+      unmount(item)
+      mounted = mounted.filter((i) => i !== item)
+    },
+    touch(item) {
+      if (item.node) update(item)
     },
     relabel() {
-      items.forEach((item, i) => relabel(item, items[i - 1]))
+      for (const item of mounted) {
+        relabel(item)
+        item.marks = null
+      }
+      render()
       showTop()
       showNewer()
     },
-    get size() { return items.length + incoming.length },
-    get unseen() { return unseen },
+    get following() { return atEnd && !document.hidden },
   }
 }

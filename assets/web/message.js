@@ -1,13 +1,6 @@
 // One message as it is shown.
 import {el, icon, avatar} from './dom.js'
-import {t, has, clockTime, fullTime, dayName} from './i18n.js'
-
-const GROUP = 5 * 60000 // one sender's messages stand together if they are no further apart
-
-export const roomTitle = (room) => (room === 'lobby' ? t('lobby') : room)
-
-/** The reason in the reader's language where the code is known, else in the server's words. */
-export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err.message || err.code)
+import {t, clockTime, fullTime, why} from './i18n.js'
 
 /**
  * An event, or a message of one's own that is not an event yet (no seq).
@@ -20,8 +13,6 @@ export const why = (err) => (has('why_' + err.code) ? t('why_' + err.code) : err
 export function makeNode(item, {retry, discard}) {
   const node = el('li', {class: 'msg', data: {message: ''}})
   const parts = {
-    notice: el('div', {class: 'notice'}),
-    day: el('div', {class: 'day', hidden: true}),
     who: el('div', {class: 'who'}, el('span', {class: 'from'}, item.from || t('title')), el('time', {})),
     meta: el('div', {class: 'meta'}),
     retry,
@@ -29,7 +20,7 @@ export function makeNode(item, {retry, discard}) {
   }
   item.node = node
   item.parts = parts
-  node.append(parts.notice, parts.day, avatar(item.from || '茶'), parts.who, el('div', {class: 'line'}, content(item), parts.meta))
+  node.append(avatar(item.from || '茶'), parts.who, el('div', {class: 'line'}, content(item), parts.meta))
   update(item)
   return node
 }
@@ -67,23 +58,18 @@ export function update(item) {
   }
 }
 
-/** Shows the day and the sender where they differ from the message before, and what is to be said first. */
-export function decorate(item, before) {
-  const newDay = !before || new Date(before.at).toDateString() !== new Date(item.at).toDateString()
-  const {day, notice} = item.parts
-  notice.hidden = !item.notice
-  notice.textContent = item.notice ? item.notice() : ''
-  day.hidden = !newDay
-  day.textContent = newDay ? dayName(item.at) : ''
-  const first = newDay || before.from !== item.from || item.at - before.at > GROUP
-  item.node.classList.toggle('first', first)
+/** The node leaves the page for now. */
+export function dropNode() {}
+
+/** What a message says, in one line. */
+export function summary({body, kind}) {
+  return body && typeof body.text === 'string' ? body.text.replace(/\s+/g, ' ') : kind
 }
 
 /** After a change of language. */
-export function relabel(item, before) {
+export function relabel(item) {
   item.parts.who.firstChild.textContent = item.from || t('title')
   const kind = item.node.querySelector('.kind')
   if (kind) kind.textContent = `${t('event')} · ${item.kind}`
   update(item)
-  decorate(item, before)
 }

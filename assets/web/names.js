@@ -1,5 +1,6 @@
 // Names of people and rooms: what is allowed, and where the page's address says which.
 
+export const LOBBY = 'room:lobby'
 export const NAME_BYTES = 64
 export const ROOM_BYTES = 128 - 'room:'.length
 
@@ -17,12 +18,21 @@ export function checkName(typed, limit = NAME_BYTES) {
   return {name, wrong, n}
 }
 
-/** Which room and token the address names: /#room=NAME, /?room=NAME, /#token=… */
+/**
+ * Which room or person and which token the address names: /#room=NAME, /?room=NAME, /#talk=NAME, /#token=…
+ * A name that is none counts as none.
+ */
 export function readAddress(location) {
   const hash = new URLSearchParams(location.hash.slice(1))
   const query = new URLSearchParams(location.search)
-  const {name, wrong} = checkName(hash.get('room') || query.get('room') || '', ROOM_BYTES)
-  return {room: wrong ? 'lobby' : name, token: (hash.get('token') || '').trim()}
+  const named = (typed, limit) => {
+    const {name, wrong} = checkName(typed || '', limit)
+    return wrong ? '' : name
+  }
+  const talk = named(hash.get('talk'), NAME_BYTES)
+  // ?room= is of a link that was printed: once inside, the hash says where one is.
+  const room = talk ? '' : named(hash.get('room') || (hash.has('rooms') ? '' : query.get('room')), ROOM_BYTES)
+  return {room, talk, token: (hash.get('token') || '').trim()}
 }
 
 /** The link that opens a room; it never holds a token. */
@@ -30,6 +40,11 @@ export function roomLink(location, room) {
   return location.origin + location.pathname + roomHash(room)
 }
 
-export function roomHash(room) {
-  return '#room=' + encodeURIComponent(room)
-}
+export const LIST_HASH = '#rooms'
+
+export const roomHash = (room) => '#room=' + encodeURIComponent(room)
+
+export const talkHash = (user) => '#talk=' + encodeURIComponent(user)
+
+/** The two people of a talk's topic: dm:A:B. */
+export const talkers = (topic) => topic.split(':').slice(1).map((s) => s.replace(/%3A/g, ':').replace(/%25/g, '%'))

@@ -4,35 +4,58 @@ import {$} from './dom.js'
 
 let open = null
 
-/** Lets `button` open and close `panel`; calls opened() each time it opens. */
+/** Lets `button` (or open()) open and close `panel`; calls opened() each time before it opens. */
 export function makePanel(button, panel, opened = () => {}) {
+  let from = button
   const self = {
     close(giveFocus = true) {
       if (open !== self) return
       open = null
       panel.hidden = true
       $('shade').hidden = true
-      button.setAttribute('aria-expanded', 'false')
-      if (giveFocus) button.focus()
+      if (button) button.setAttribute('aria-expanded', 'false')
+      if (giveFocus && from && from.isConnected) from.focus({preventScroll: true})
     },
-    toggle() {
+    open() {
       if (getComputedStyle(panel).position === 'static') return panel.focus()
-      if (open === self) return self.close()
       if (open) open.close(false)
+      from = button || document.activeElement
       open = self
+      opened()
       panel.hidden = false
       $('shade').hidden = false
-      button.setAttribute('aria-expanded', 'true')
-      panel.focus()
-      opened()
+      if (button) button.setAttribute('aria-expanded', 'true')
+      panel.focus({preventScroll: true})
+      panel.scrollTop = 0
+    },
+    toggle() {
+      if (open === self) self.close()
+      else self.open()
     },
   }
-  button.addEventListener('click', self.toggle)
+  if (button) button.addEventListener('click', self.toggle)
   panel.querySelector('.close').addEventListener('click', () => self.close())
+  // Tab stays inside: what is behind is not to be reached.
+  panel.addEventListener('keydown', (e) => {
+    if (e.key !== 'Tab' || open !== self) return
+    const inside = [...panel.querySelectorAll('a[href], button, input, select, textarea')].filter((n) => !n.disabled && n.offsetParent)
+    const first = inside[0]
+    const last = inside[inside.length - 1]
+    const at = document.activeElement
+    if (e.shiftKey ? at === first || at === panel : at === last) {
+      e.preventDefault()
+      const to = e.shiftKey ? last : first
+      to.focus()
+    }
+  })
   return self
 }
 
-export const closePanel = () => open && open.close()
+/** True if one was open. */
+export function closePanel() {
+  if (!open) return false
+  open.close()
+  return true
+}
 
-document.addEventListener('keydown', (e) => e.key === 'Escape' && closePanel())
 $('shade').addEventListener('click', closePanel)

@@ -1,70 +1,69 @@
-// Who is here, and who is writing.
+// Who is here, who is writing, and the card of a person.
 import {$, el, avatar} from './dom.js'
-import {t, lang, onLang} from './i18n.js'
+import {t, lang} from './i18n.js'
+import {talkHash} from './names.js'
+import {makePanel, closePanel} from './panel.js'
 
-const TYPING = 6000 // ms that a typing signal holds
+export function makePeople(house) {
+  let shown = '' // what the list was drawn of: it is drawn anew only when that changed
+  let person = ''
 
-export function makePeople(me) {
-  let here = new Set()
-  let typing = new Map() // name -> timer
-  let due = 0
+  makePanel($('online'), $('people'))
+  const panel = makePanel(null, $('person'))
 
-  /** Many may come at once, after a restart of the server: the list is drawn once for them. */
-  function showSoon() {
-    if (!due) due = setTimeout(show, 30)
+  function card(name) {
+    if (name === house.me()) return
+    person = name
+    const open = house.open()
+    const here = open && open.present && open.present.has(name)
+    $('person-face').replaceChildren(avatar(name))
+    $('person-name').textContent = name
+    $('person-sub').textContent = here ? t('is_here') : ''
+    $('person-talk').href = talkHash(name)
+    $('person-talk').hidden = !!open && open.kind === 'talk' && open.name === name
+    $('person-mention').hidden = !open || open.kind === 'talk'
+    panel.open()
   }
 
-  function show() {
-    due = clearTimeout(due)
+  $('person-mention').addEventListener('click', () => {
+    closePanel()
+    house.mention(person)
+  })
+  $('person-talk').addEventListener('click', () => closePanel())
+  $('people-list').addEventListener('click', (e) => {
+    const button = e.target.closest('button')
+    if (button) card(button.dataset.name)
+  })
+
+  function show(room) {
+    const here = room && room.present ? room.present : new Set()
     const n = here.size
+    const label = n ? t('online', {n}) : t('nobody')
     $('online-count').textContent = n
-    $('online').setAttribute('aria-label', t('online', {n}))
-    $('online').title = t('online', {n})
-    $('people-title').textContent = n ? t('online', {n}) : t('nobody')
-    $('me').textContent = me() || ''
-    const order = [...here].sort((a, b) => (b === me()) - (a === me()) || a.localeCompare(b, lang()))
-    const list = $('people-list')
-    list.textContent = ''
-    for (const name of order) {
-      list.append(el('li', {}, avatar(name), el('span', {class: 'from', dir: 'auto'}, name),
-        el('span', {class: 'hint'}, name === me() ? ' ' + t('this_is_you') : '')))
-    }
-    showTyping()
+    $('online').setAttribute('aria-label', label)
+    $('online').title = label
+    $('people-title').textContent = label
+    showSub(room, here, label)
+    const me = house.me()
+    const order = [...here].sort((a, b) => (b === me) - (a === me) || a.localeCompare(b, lang()))
+    const state = JSON.stringify([lang(), me, order])
+    if (state === shown) return
+    shown = state
+    $('people-list').replaceChildren(...order.map((name) => el('li', {},
+      el('button', {type: 'button', class: 'row', data: {name}, disabled: name === me},
+        avatar(name), el('span', {class: 'from', dir: 'auto'}, name), el('span', {class: 'hint'}, name === me ? t('this_is_you') : '')))))
   }
 
-  function showTyping() {
-    const [a, b] = [...typing.keys()]
-    $('typing').textContent = typing.size > 2 ? t('typing_many') : b ? t('typing_two', {a, b}) : a ? t('typing_one', {a}) : ''
+  function showSub(room, here, label) {
+    const names = room ? [...room.typing.keys()] : []
+    const [a, b] = names
+    const typing = names.length > 2 ? t('typing_many') : b ? t('typing_two', {a, b}) : a ? t('typing_one', {a}) : ''
+    setText($('typing'), typing)
+    setText($('room-sub'), !room ? '' : room.kind === 'room' ? label : t(here.has(room.name) ? 'is_online' : 'is_away'))
+    $('room-sub').classList.toggle('on', !!room && room.kind === 'talk' && here.has(room.name))
   }
 
-  function types(name, does) {
-    clearTimeout(typing.get(name))
-    typing.delete(name)
-    if (does) typing.set(name, setTimeout(() => types(name, false), TYPING))
-    showTyping()
-  }
+  const setText = (node, text) => { if (node.textContent !== text) node.textContent = text }
 
-  onLang(show)
-  return {
-    types,
-    /** All who are here: names, or objects with a user in them. */
-    set(users) {
-      here = new Set(users.map((u) => (typeof u === 'string' ? u : u.user)).filter(Boolean))
-      show()
-    },
-    online(user, is) {
-      if (is) here.add(user)
-      else {
-        here.delete(user)
-        types(user, false)
-      }
-      showSoon()
-    },
-    clear() {
-      for (const timer of typing.values()) clearTimeout(timer)
-      typing = new Map()
-      here = new Set()
-      show()
-    },
-  }
+  return {card, show}
 }

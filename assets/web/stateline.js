@@ -11,7 +11,9 @@ export function makeStateLine(retry) {
     const {name} = state
     $('state').dataset.state = name
     // A try between two waits does not make the line jump.
-    if (name !== 'connecting' || $('header').className !== 'waiting') $('header').className = name
+    if (name !== 'connecting' || !$('house').classList.contains('waiting')) {
+      for (const other of ['connecting', 'live', 'waiting', 'closed']) $('house').classList.toggle(other, other === name)
+    }
     const reason = name === 'closed' ? why({code: state.error, message: state.reason}) : ''
     setText($('state-text'), reason ? t('closed_because', {why: reason}) : t('state_' + name))
     $('retry').hidden = name !== 'waiting' && name !== 'closed'
