@@ -171,7 +171,7 @@ var furniture = sync.OnceValues(func() (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if err == nil {
+		if err == nil && !e.IsDir() { // the folder of files is empty, and made again
 			files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name()))
 		}
 	}
