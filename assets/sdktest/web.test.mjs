@@ -2,7 +2,7 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import {readFileSync, readdirSync} from 'node:fs'
-import {checkName, readAddress, roomLink, ROOM_BYTES} from '../web/names.js'
+import {checkName, readAddress, roomLink, talkers, ROOM_BYTES} from '../web/names.js'
 
 const web = new URL('../web/', import.meta.url)
 const source = (name) => readFileSync(new URL(name, web), 'utf8')
@@ -45,7 +45,7 @@ test('every text that the pages ask for exists, and every one that exists is ask
 
 test('no text of the pages stands outside the two languages', () => {
   const bare = code.replace(/\/\/.*|\/\*[^]*?\*\//g, '')
-  assert.deepEqual(bare.match(/'[^'\n]*[\u4e00-\u9fff][^'\n]*'/g), ["'茶'"]) // the house's own initial
+  assert.deepEqual([...new Set(bare.match(/'[^'\n]*[\u4e00-\u9fff][^'\n]*'/g))], ["'茶'"]) // the house's own initial
 })
 
 test('names: tidied up, and refused with a reason', () => {
@@ -55,13 +55,17 @@ test('names: tidied up, and refused with a reason', () => {
   for (const [typed, wrong] of Object.entries(bad)) assert.equal(checkName(typed).wrong, wrong, JSON.stringify(typed))
 })
 
-test('the address: a room by hash or query, a token, and a link that opens the room', () => {
+test('the address: a room by hash or query, a person, a token, and a link that opens the room', () => {
   const at = (url) => new URL(url, 'http://tea.test/')
-  assert.deepEqual(readAddress(at('/')), {room: 'lobby', token: ''})
-  assert.deepEqual(readAddress(at('/?room=a')), {room: 'a', token: ''})
-  assert.deepEqual(readAddress(at('/?room=a#room=b&token=x.y.z')), {room: 'b', token: 'x.y.z'})
-  assert.deepEqual(readAddress(at('/#token=t')), {room: 'lobby', token: 't'})
-  assert.equal(readAddress(at('/#room=' + 'x'.repeat(ROOM_BYTES + 1))).room, 'lobby')
+  const none = {room: '', talk: '', token: ''}
+  assert.deepEqual(readAddress(at('/')), none)
+  assert.deepEqual(readAddress(at('/?room=a')), {...none, room: 'a'})
+  assert.deepEqual(readAddress(at('/?room=a#rooms')), none)
+  assert.deepEqual(readAddress(at('/?room=a#room=b&token=x.y.z')), {...none, room: 'b', token: 'x.y.z'})
+  assert.deepEqual(readAddress(at('/#talk=bob&room=b')), {...none, talk: 'bob'})
+  assert.deepEqual(readAddress(at('/#token=t')), {...none, token: 't'})
+  assert.equal(readAddress(at('/#room=' + 'x'.repeat(ROOM_BYTES + 1))).room, '')
+  assert.deepEqual(talkers('dm:a%3Ab%25:bob'), ['a:b%', 'bob'])
   for (const room of ['茶 & 点心', 'a+b=c#d', '<i>', '%41']) {
     const link = roomLink(at('/?room=old#token=secret'), room)
     assert.equal(readAddress(new URL(link)).room, room)
