@@ -43,7 +43,8 @@ var rooms = map[string][]string{
 	"github.com/golang-jwt/jwt/v5":        {"chat/api"},
 	"github.com/prometheus/client_golang": {"chat/api"},
 	"github.com/swaggest/swgui":           {"chat/api"},
-	"golang.org/x/crypto":                 {"chat/api"},
+	"golang.org/x/crypto":                 {"chat", "chat/api"},
+	"golang.org/x/text":                   {"chat"},
 }
 
 // vague are names that say nothing of what a package is for: a helper lives

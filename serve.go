@@ -261,7 +261,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	hub := chat.NewHub(store, chat.HubOptions{
 		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
-		ReverseWindow: o.reverseWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Logger: log,
+		ReverseWindow: o.reverseWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Doors: store, Logger: log,
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{

@@ -48,11 +48,13 @@ type Client struct {
 	session string
 	user    string
 	device  string
-	proved  bool   // that it is this user
-	proof   int64  // seconds since 1970 UTC until when, 0 as long as it is there
-	expires int64  // seconds since 1970 UTC when its token runs out, 0 never
-	foreign bool   // its position was of another log
-	resumed places // where the same client ended before; the read loop's
+	proved  bool      // that it is this user
+	proof   int64     // seconds since 1970 UTC until when, 0 as long as it is there
+	expires int64     // seconds since 1970 UTC when its token runs out, 0 never
+	foreign bool      // its position was of another log
+	resumed places    // where the same client ended before; the read loop's
+	secret  *[32]byte // what it showed with its name, as claimed.shown; nil: nothing
+	owns    bool      // the name is claimed by that
 
 	hello atomic.Bool
 	talks atomic.Int32 // how many talks it has joined by itself
@@ -81,9 +83,10 @@ type Client struct {
 	pending    []Event
 	pendingIDs []json.RawMessage
 
-	limiter *rate.Limiter // the read loop's
-	signals *rate.Limiter
-	wrong   int // bad frames so far; the read loop's
+	limiter  *rate.Limiter // the read loop's
+	signals  *rate.Limiter
+	wrong    int                  // bad frames so far; the read loop's
+	admitted map[string]*roomLock // whose codes it has given, by topic; the read loop's
 }
 
 // manner is how a client is spoken with. It changes while the client is there

@@ -24,6 +24,8 @@ const (
 	OpBecome
 	// OpVouchers lists the user's own vouchers.
 	OpVouchers
+	// OpProtect gives a room a code, or takes it away.
+	OpProtect
 )
 
 // Command is one decoded frame of a client: what it asks for, and the fields
@@ -34,6 +36,8 @@ type Command struct {
 	ID       json.RawMessage // the client's own id of the request, a JSON number or string echoed as it came; nil if it gave none
 	User     string          // hello
 	Token    string          // hello
+	Secret   string          // hello: what the name belongs to, where clients name themselves
+	Code     string          // join: of a room that has one; protect: "" for none
 	Device   string          // hello
 	Position *Position       // hello, when it comes back
 	Topic    string          // hello: a room to join once it succeeded, as a join with Recent and Quiet would; without an answer, and "" for none
@@ -70,6 +74,7 @@ const (
 	ReplyEcho
 	ReplyBeat
 	ReplyVouchers
+	ReplyProtected
 )
 
 // Why a client's position does not join on to what follows.
@@ -89,6 +94,8 @@ type Reply struct {
 	Position Position
 	PingMS   int64 // welcome: the server pings at least this often
 	Limits   *Limits
+	Claimed  *bool    // welcome: whether the name is the secret's; nil if no secret was given, or none counts
+	Locked   bool     // joined: the room has a code
 	Head     int64    // joined: every event up to this Seq is old news or follows in the replay
 	Count    int      // joined: how many users are online in the topic
 	Online   bool     // online

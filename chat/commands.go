@@ -24,6 +24,8 @@ func (c *Client) do(cmd *Command) error {
 		return c.doSignal(cmd)
 	case OpVouchers:
 		return c.doVouchers(cmd)
+	case OpProtect:
+		return c.doProtect(cmd)
 	case OpPing:
 		c.reply(&Reply{Op: ReplyPong, ID: cmd.ID, User: c.user})
 	case OpEcho:
@@ -45,10 +47,13 @@ func (c *Client) mayRead(topic string) error {
 			return Errorf(CodeForbidden, "only its two members can read a talk")
 		}
 	}
-	return nil
+	return c.mayEnter(topic)
 }
 
 func (c *Client) doJoin(cmd *Command) error {
+	if err := c.showCode(cmd.Topic, cmd.Code); err != nil {
+		return err
+	}
 	if err := c.mayRead(cmd.Topic); err != nil {
 		return err
 	}
@@ -85,7 +90,10 @@ func (c *Client) doJoin(cmd *Command) error {
 		}
 	}
 	at.quiet = cmd.Quiet
-	c.follow(cmd.Topic, at, &Reply{Op: ReplyJoined, ID: cmd.ID, Topic: cmd.Topic})
+	c.follow(cmd.Topic, at, &Reply{Op: ReplyJoined, ID: cmd.ID, Topic: cmd.Topic, Locked: c.hub.doors.rooms.of(cmd.Topic) != nil})
+	if c.mayEnter(cmd.Topic) != nil { // it got another code at this moment
+		c.putOut(c.sub(cmd.Topic))
+	}
 	return nil
 }
 

@@ -38,6 +38,9 @@ const (
 	CodeStorage      Code = "storage_failed"
 	CodeStaffExists  Code = "staff_exists"
 	CodeSignIn       Code = "sign_in_failed"
+	CodeNeeded       Code = "code_needed"
+	CodeBadCode      Code = "bad_code"
+	CodeNameTaken    Code = "name_taken"
 
 	CodeFileUnknown   Code = "file_unknown"
 	CodeFileGone      Code = "file_gone"
@@ -95,6 +98,9 @@ var verdicts = map[Code]Verdict{
 	CodeStorage:      {http.StatusServiceUnavailable, 4004, true},
 	CodeStaffExists:  {http.StatusConflict, 4102, false},
 	CodeSignIn:       {http.StatusUnauthorized, 4100, false},
+	CodeNeeded:       {http.StatusForbidden, 4109, false},
+	CodeBadCode:      {http.StatusForbidden, 4109, false},
+	CodeNameTaken:    {http.StatusConflict, 4110, false},
 
 	CodeFileUnknown:   {http.StatusNotFound, 4102, false},
 	CodeFileGone:      {http.StatusGone, 4102, false},

@@ -16,6 +16,12 @@ type Identity struct {
 	Expires time.Time // when the proof runs out; zero means never
 	Proved  bool      // and not merely said: may be told what nobody else may know
 	Proof   time.Time // until when it counts as proved, if that ends before Expires; zero means as long
+	// SelfNamed: nothing was proved; the client says who it is. Claimed names
+	// are kept from it unless it shows their secret.
+	SelfNamed bool
+
+	secret *[32]byte // see Client
+	owns   bool
 }
 
 // Authenticator decides who a client is, from the name that it gives itself
@@ -25,9 +31,9 @@ type Authenticator func(ctx context.Context, user, token string) (Identity, erro
 // Open lets clients name themselves; who does not gets a guest's name.
 func Open(_ context.Context, user, _ string) (Identity, error) {
 	if user == "" {
-		user = "guest-" + strings.ToLower(randomID()[:6])
+		return Identity{User: "guest-" + strings.ToLower(randomID()[:6])}, nil
 	}
-	return Identity{User: user}, nil
+	return Identity{User: user, SelfNamed: true}, nil
 }
 
 // randomID returns 26 characters with 128 bits of randomness.
@@ -60,6 +66,8 @@ func (c *Client) doHello(cmd *Command) error {
 	if !who.Proof.IsZero() {
 		c.proof = who.Proof.Unix()
 	}
+	c.secret, c.owns = who.secret, who.owns
+	c.proved = c.proved || c.owns
 	if !who.Expires.IsZero() {
 		c.expires = who.Expires.Unix()
 	}
@@ -77,11 +85,15 @@ func (c *Client) doHello(cmd *Command) error {
 		return &fatalError{goingAway(0)}
 	}
 	limits := h.opts.Limits
-	c.reply(&Reply{
+	welcome := &Reply{
 		Op: ReplyWelcome, ID: cmd.ID, User: c.user, Session: c.session,
 		Position: Position{h.epoch, head},
 		PingMS:   (h.opts.PingEvery + time.Second).Milliseconds(), Limits: &limits,
-	})
+	}
+	if c.secret != nil {
+		welcome.Claimed = &c.owns
+	}
+	c.reply(welcome)
 	c.hello.Store(true)
 	c.follow(Inbox(c.user), inbox, nil)
 	if c.rules().Sockets > 0 {
@@ -127,7 +139,8 @@ func (c *Client) identify(cmd *Command) (Identity, error) {
 	if len(cmd.Device) > maxDevice {
 		return who, Errorf(CodeBadFrame, "the device is %d bytes long; at most %d are allowed", len(cmd.Device), maxDevice)
 	}
-	return who, nil
+	err = c.bear(&who, cmd.Secret)
+	return who, err
 }
 
 // enter puts a client that said hello into the hub's maps. It reports false

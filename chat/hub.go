@@ -29,9 +29,11 @@ type HubOptions struct {
 	CloseWait   time.Duration // how long a client may take to answer the close frame [3 s]
 	TouchEvery  time.Duration // how often last-seen times and positions of live sessions are saved [60 s]
 
-	ReverseWindow time.Duration // how long after it a redemption can be reversed [24 h]
-	Passes        *Passes       // of the vouchers [optional ones, with a key of this run]
-	Logger        *slog.Logger  // [slog.Default()]
+	Passes        *Passes          // of the vouchers [optional ones, with a key of this run]
+	ReverseWindow time.Duration    // how long after it a redemption can be reversed [24 h]
+	Doors         Doors            // keeps codes of rooms and claimed names [none: no room has a code, and no name belongs to anybody]
+	Now           func() time.Time // the clock of what is kept with a date of the hub's own [time.Now]
+	Logger        *slog.Logger     // [slog.Default()]
 }
 
 func (o HubOptions) withDefaults() HubOptions {
@@ -64,6 +66,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	setDur(&o.ReverseWindow, 24*time.Hour)
 	if o.Passes == nil {
 		o.Passes = NewPasses(PassOptions{})
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -107,6 +112,7 @@ type Hub struct {
 	probes  *laterQueue // clients that are to be asked how far they have got
 	away    awayList
 	passes  *Passes
+	doors   doors
 	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
@@ -175,6 +181,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 	h.rec = newRecorder(h)
 	h.later, h.probes = newLaterQueue(), newLaterQueue()
 	h.round.init()
+	h.doors.init(h)
 	return h
 }
 
@@ -185,6 +192,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer h.round.stop()
 	head, err := h.store.Head(ctx)
 	if err != nil {
+		return err
+	}
+	if err := h.doors.load(ctx); err != nil {
 		return err
 	}
 	h.epoch = head.Epoch
@@ -200,6 +210,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	wg.Go(func() { h.later.run(ctx, laterDelay, h.flushAll) })
 	wg.Go(func() { h.probes.run(ctx, probeDelay, probeAll) })
 	wg.Go(func() { h.expireVouchers(ctx) })
+	wg.Go(func() { h.doors.tend(ctx) })
 	h.ready.Store(true)
 	close(h.started)
 	err = h.store.Tail(ctx, head.Seq, func(batch []Event) error {

@@ -146,6 +146,8 @@ type frame struct {
 	Code     string          `json:"code"`
 	Message  string          `json:"message"`
 	RetryMS  int64           `json:"retry_ms"`
+	Claimed  *bool           `json:"claimed"`
+	Locked   bool            `json:"locked"`
 }
 
 // guest is a native client.

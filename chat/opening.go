@@ -56,6 +56,10 @@ type Rules struct {
 	Nameless bool
 	// Rebind: hello may fail, and may be said again, by another user too.
 	Rebind bool
+	// Secretless: the protocol has no place for the secret of a claimed name:
+	// its users' names cannot be claimed by others while they are used, and
+	// look-alikes of claimed names are not refused to them.
+	Secretless bool
 	// Resume: the client holds no position. When the same one (dialect, user,
 	// device) comes back within ResumeWithin, its inbox and what it joins
 	// begin where it ended.

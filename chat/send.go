@@ -61,6 +61,8 @@ func (c *Client) doSend(cmd *Command) error {
 		if err := c.mayRead(e.Topic); err != nil {
 			return err
 		}
+	} else if err := c.mayEnter(e.Topic); err != nil {
+		return err
 	}
 	c.pending = append(c.pending, e)
 	c.pendingIDs = append(c.pendingIDs, cmd.ID)

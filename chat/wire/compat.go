@@ -65,14 +65,11 @@ func (c *Compat) Opening(name string, h chat.Handshake) (chat.Opening, bool) {
 	return chat.Opening{}, false
 }
 
-// defaultRoom is the room of a client that names none.
-const defaultRoom = "lobby"
-
 // roomTopic returns the topic of the room that a client is in.
 func roomTopic(h chat.Handshake) string {
 	room := h.Query.Get("room")
 	if room == "" {
-		room = defaultRoom
+		room = chat.Lobby
 	}
 	return chat.RoomPrefix + room
 }

@@ -30,7 +30,7 @@ func (c *Compat) echo(h chat.Handshake) chat.Opening {
 	if mode == "" {
 		mode = c.EchoMode
 	}
-	o := chat.Opening{Protocol: "echo", Dialect: echo{}, Rules: chat.Rules{Lenient: true, HelloWait: -1}}
+	o := chat.Opening{Protocol: "echo", Dialect: echo{}, Rules: chat.Rules{Lenient: true, Secretless: true, HelloWait: -1}}
 	if mode == echoAck {
 		o.Dialect = echo{ack: true}
 		o.Rules.Beat = echoEvery

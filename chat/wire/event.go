@@ -48,7 +48,7 @@ func (c *Compat) event(h chat.Handshake) chat.Opening {
 		Dialect:      d,
 		Authenticate: c.eventAuthenticator(d),
 		Rules: chat.Rules{
-			Lenient: true, Rebind: true, Resume: true, Missed: true,
+			Lenient: true, Secretless: true, Rebind: true, Resume: true, Missed: true,
 			Beat: eventBeat, HelloWait: -1,
 		},
 	}
@@ -76,7 +76,7 @@ func (c *Compat) eventAuthenticator(d event) chat.Authenticator {
 		case !open:
 			return chat.Identity{}, chat.Errorf(chat.CodeBadToken, "logins need --event-key, which is not set")
 		}
-		return chat.Identity{User: user}, nil
+		return chat.Identity{User: user, SelfNamed: key == ""}, nil
 	}
 }
 

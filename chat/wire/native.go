@@ -26,6 +26,8 @@ type nativeFrame struct {
 	ID       json.RawMessage `json:"id"`
 	User     string          `json:"user"`
 	Token    string          `json:"token"`
+	Secret   string          `json:"secret"`
+	Code     *string         `json:"code"`
 	Device   string          `json:"device"`
 	Position *chat.Position  `json:"position"`
 	Topic    string          `json:"topic"`
@@ -45,6 +47,7 @@ var nativeOps = map[string]chat.Op{
 	"hello": chat.OpHello, "join": chat.OpJoin, "leave": chat.OpLeave, "send": chat.OpSend,
 	"history": chat.OpHistory, "presence": chat.OpPresence, "signal": chat.OpSignal, "ping": chat.OpPing,
 	"vouchers": chat.OpVouchers,
+	"protect":  chat.OpProtect,
 }
 
 // maxID bounds a request's id, in bytes of JSON.
@@ -72,13 +75,18 @@ func (Native) Decode(frame []byte) (chat.Command, error) {
 		Op: op, ID: f.ID, User: f.User, Token: f.Token, Device: f.Device, Position: f.Position,
 		Topic: f.Topic, Epoch: f.Epoch, After: f.After, Recent: f.Recent,
 		Key: f.Key, Kind: f.Kind, Body: f.Body, Before: f.Before, Limit: f.Limit,
-		Status: f.Status, Cursor: f.Cursor,
+		Status: f.Status, Cursor: f.Cursor, Secret: f.Secret,
+	}
+	if f.Code != nil {
+		c.Code = *f.Code
 	}
 	switch {
 	case f.Op == "":
 		return c, chat.Errorf(chat.CodeBadFrame, `the frame has no "op"; the first one is {"op":"hello","id":1,"user":"…"}`)
 	case !ok:
 		return c, chat.Errorf(chat.CodeBadFrame, "the op %.32q is not known", f.Op)
+	case op == chat.OpProtect && f.Code == nil:
+		return c, chat.Errorf(chat.CodeBadFrame, `protect needs a "code", or "" to take it away`)
 	case op == chat.OpSend || op == chat.OpSignal:
 		if c.Body == nil {
 			return c, chat.Errorf(chat.CodeBadFrame, `a %s needs a "body", for example {"text":"hi"}`, f.Op)
@@ -175,12 +183,18 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 			b.num("topics", int64(l.Topics))
 			b.b = append(b.b, '}')
 		}
+		if r.Claimed != nil {
+			b.bool("claimed", *r.Claimed)
+		}
 	case chat.ReplyJoined:
 		b.op("joined", r.ID)
 		b.str("topic", r.Topic)
 		b.num("head", r.Head)
 		b.num("after", r.After)
 		b.num("online", int64(r.Count))
+		if r.Locked {
+			b.bool("locked", true)
+		}
 	case chat.ReplyLeft:
 		b.op("left", r.ID)
 		b.str("topic", r.Topic)
@@ -234,8 +248,14 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 		b.num("now", r.At)
 	case chat.ReplyPong:
 		b.op("pong", r.ID)
+	case chat.ReplyProtected:
+		b.op("protected", r.ID)
+		b.str("topic", r.Topic)
 	case chat.ReplyError:
 		b.op("error", r.ID)
+		if r.Topic != "" {
+			b.str("topic", r.Topic)
+		}
 		b.str("code", string(r.Err.Code))
 		b.str("message", r.Err.Message)
 		if r.Err.Retry > 0 {

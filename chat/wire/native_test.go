@@ -47,6 +47,8 @@ func decoded(c chat.Command, err error) string {
 	show("id", string(c.ID), c.ID == nil)
 	show("user", c.User, c.User == "")
 	show("token", c.Token, c.Token == "")
+	show("secret", c.Secret, c.Secret == "")
+	show("code", c.Code, c.Code == "")
 	show("device", c.Device, c.Device == "")
 	if c.Position != nil {
 		show("position", *c.Position, false)
@@ -119,7 +121,11 @@ func TestNativeEncode(t *testing.T) {
 	}
 	for _, r := range []chat.Reply{
 		{Op: chat.ReplyWelcome, ID: json.RawMessage(`"h"`), User: "alice", Session: "S", Position: chat.Position{Epoch: "E", Seq: 57}, PingMS: 25000, Limits: &limits},
+		{Op: chat.ReplyWelcome, ID: id, User: "alice", Session: "S", Position: chat.Position{Epoch: "E", Seq: 57}, PingMS: 25000, Claimed: new(false)},
 		{Op: chat.ReplyJoined, ID: id, Topic: "room:lobby", Head: 57, Count: 3},
+		{Op: chat.ReplyJoined, ID: id, Topic: "room:den", Head: 57, Count: 3, Locked: true},
+		{Op: chat.ReplyProtected, ID: id, Topic: "room:\"den"},
+		{Op: chat.ReplyError, Topic: "room:den", For: chat.OpJoin, Err: &chat.Error{Code: chat.CodeNeeded, Message: "come in"}},
 		{Op: chat.ReplyLeft, ID: id, Topic: "room:lobby"},
 		{Op: chat.ReplyAck, ID: id, Topic: "room:lobby", Key: "c-81", Seq: 58, At: 1790000000000},
 		{Op: chat.ReplyAck, ID: id, Topic: "room:lobby", Key: "c-81", Seq: 58, At: 1790000000000, Again: true},

@@ -20,7 +20,7 @@ func (c *Compat) relay(h chat.Handshake) chat.Opening {
 			c.hello(h, user),
 			{Op: chat.OpJoin, Topic: d.topic, Quiet: user == ""},
 		},
-		Rules: chat.Rules{Lenient: true, Resume: true},
+		Rules: chat.Rules{Lenient: true, Secretless: true, Resume: true},
 	}
 }
 

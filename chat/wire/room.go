@@ -27,7 +27,7 @@ func (c *Compat) room(h chat.Handshake) chat.Opening {
 	d := room{topic: roomTopic(h), html: isBrowser(h) && !isMiniProgram(h)}
 	user := userOf(h, "user_id")
 	if user == "" && c.Open {
-		return chat.Opening{Protocol: "room", Dialect: d, Rules: chat.Rules{Nameless: true, Lenient: true, HelloWait: -1}}
+		return chat.Opening{Protocol: "room", Dialect: d, Rules: chat.Rules{Nameless: true, Lenient: true, Secretless: true, HelloWait: -1}}
 	}
 	return chat.Opening{
 		Protocol: "room",
@@ -36,7 +36,7 @@ func (c *Compat) room(h chat.Handshake) chat.Opening {
 			c.hello(h, user),
 			{Op: chat.OpJoin, Topic: d.topic, Recent: c.Recent},
 		},
-		Rules: chat.Rules{Lenient: true, Resume: true, Sockets: roomSockets},
+		Rules: chat.Rules{Lenient: true, Secretless: true, Resume: true, Sockets: roomSockets},
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *Compat) root(h chat.Handshake) chat.Opening {
 		return o
 	}
 	d := root{c, h}
-	o := chat.Opening{Protocol: rootName, Dialect: d, Rules: chat.Rules{Lenient: true, HelloWait: -1}}
+	o := chat.Opening{Protocol: rootName, Dialect: d, Rules: chat.Rules{Lenient: true, Secretless: true, HelloWait: -1}}
 	// Who says user_id without a name is a room's client, and hears nothing.
 	if c.Open && !h.Query.Has("user_id") {
 		o.Rules.Idle = rootIdle

@@ -27,7 +27,7 @@ func (c *Compat) typed(h chat.Handshake) chat.Opening {
 			c.hello(h, user),
 			{Op: chat.OpJoin, Topic: d.topic, Recent: c.Recent, Quiet: user == ""},
 		},
-		Rules: chat.Rules{Echo: true, Lenient: true, Resume: true},
+		Rules: chat.Rules{Echo: true, Lenient: true, Secretless: true, Resume: true},
 	}
 }
 
