@@ -39,6 +39,7 @@ type serveOptions struct {
 	pingEvery      time.Duration
 	reverseWindow  time.Duration
 	passMode       chat.PassMode
+	recallWindow   time.Duration
 	qr             string
 	legacy         legacyOptions
 	proxies        proxies
@@ -77,6 +78,7 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "queue-bytes", Value: 256 << 10, Usage: "`BYTES` that may wait for one slow client before it is served from the log"},
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
+			&cli.DurationFlag{Name: "recall-window", Value: 2 * time.Minute, Usage: "how long after it was sent a message can be recalled by its sender; 0: not at all"},
 			&cli.DurationFlag{Name: "reverse-window", Value: 24 * time.Hour, Usage: "how long after it the redemption of a voucher can be reversed"},
 			&cli.StringFlag{Name: "voucher-pass", Value: string(chat.PassOptional), Usage: "`MODE` of the number that changes every 30 s in a voucher's QR code: optional (a plain code does as well), required or off"},
 			&cli.DurationFlag{Name: "ping-every", Value: 24 * time.Second, Usage: "how long a connection may be silent before it is pinged, 1s to 60s; less than the read timeout of a proxy in front"},
@@ -128,7 +130,7 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	o := &serveOptions{
 		addr: c.String("addr"), data: c.String("data"), durability: c.String("durability"),
 		allowOrigin: c.StringSlice("allow-origin"), queue: c.Int("queue-bytes"), recent: c.Int("recent-bytes"),
-		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), pingEvery: c.Duration("ping-every"), reverseWindow: c.Duration("reverse-window"), qr: c.String("qr"), announce: c.Bool("announce"),
+		replayMax: c.Int("replay-max"), stopWait: c.Duration("stop-timeout"), pingEvery: c.Duration("ping-every"), reverseWindow: c.Duration("reverse-window"), recallWindow: c.Duration("recall-window"), qr: c.String("qr"), announce: c.Bool("announce"),
 		limits: chat.DefaultLimits(), stdout: stdout, stderr: stderr, language: language(),
 	}
 	if _, _, err := net.SplitHostPort(o.addr); err != nil {
@@ -161,6 +163,12 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 	}
 	if o.pingEvery < time.Second || o.pingEvery > time.Minute || o.pingEvery%time.Second != 0 {
 		return nil, usage("--ping-every is %s; it can be 1s to 60s, in whole seconds", o.pingEvery)
+	}
+	if o.recallWindow < 0 {
+		return nil, usage("--recall-window must be 0 or above, as in 2m")
+	}
+	if o.recallWindow == 0 {
+		o.recallWindow = -1 // the hub's zero is its default
 	}
 	if o.reverseWindow <= 0 {
 		return nil, usage("--reverse-window must be above 0, as in 24h")
@@ -261,7 +269,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	hub := chat.NewHub(store, chat.HubOptions{
 		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
-		ReverseWindow: o.reverseWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Doors: store, Logger: log,
+		ReverseWindow: o.reverseWindow, RecallWindow: o.recallWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Doors: store, Logger: log,
 	})
 	local := rand.Text()
 	web, err := api.New(api.Options{

@@ -131,6 +131,9 @@ func (s *subscription) tellPage(events []Event, frames [][]byte, covers int64, m
 	if s.removed { // and "left" was said: nothing may follow it
 		return true
 	}
+	if t.recalled > covers { // the page may hold what was recalled while it was read: read it again
+		return false
+	}
 	replayed := 0
 	for i, frame := range frames {
 		if frame = c.replayed(s, &events[i], frame); len(frame) > 0 {

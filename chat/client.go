@@ -85,6 +85,7 @@ type Client struct {
 
 	limiter  *rate.Limiter // the read loop's
 	signals  *rate.Limiter
+	asked    *[asksKinds]bucket
 	wrong    int                  // bad frames so far; the read loop's
 	admitted map[string]*roomLock // whose codes it has given, by topic; the read loop's
 }

@@ -26,6 +26,9 @@ const (
 	OpVouchers
 	// OpProtect gives a room a code, or takes it away.
 	OpProtect
+	OpTopics
+	OpMark
+	OpSearch
 )
 
 // Command is one decoded frame of a client: what it asks for, and the fields
@@ -49,10 +52,14 @@ type Command struct {
 	Body     json.RawMessage // send, signal, echo
 	Quiet    bool            // join, hello with a Topic: without being announced or counted as present
 	Become   *Opening        // become
-	Before   int64           // history
-	Limit    int             // history, vouchers
 	Status   string          // vouchers: only those in this state
 	Cursor   string          // vouchers: of the page before
+	Before   int64           // history, search
+	Limit    int             // history, search, vouchers
+	Text     string          // search: what to look for
+	Read     *int64          // mark: up to where; nil leaves it
+	Muted    *bool           // mark; nil leaves it
+	Kept     *bool           // mark; nil leaves it
 }
 
 // ReplyOp says what the server tells.
@@ -75,6 +82,9 @@ const (
 	ReplyBeat
 	ReplyVouchers
 	ReplyProtected
+	ReplyTopics
+	ReplyMarked
+	ReplySearch
 )
 
 // Why a client's position does not join on to what follows.
@@ -106,8 +116,9 @@ type Reply struct {
 	From     string   // signal
 	Kind     string   // signal
 	Body     []byte   // signal; echo: what was said
-	Events   []Event  // history, oldest first
-	More     bool     // history: older ones exist; presence: not all are named
+	Events   []Event  // history, search: oldest first
+	More     bool     // history: older ones exist; presence: not all are named; search: not all was looked at
+	Before   int64    // search: go on with what is below this Seq
 	Users    []string // presence, sorted
 	Reason   string   // reset
 	After    int64    // reset, joined: what follows begins after this Seq
@@ -116,6 +127,8 @@ type Reply struct {
 
 	Vouchers []OwnVoucher // vouchers, newest first
 	Cursor   string       // vouchers: of the next page, "" at the end
+	Mark     *Mark        // marked
+	Topics   []TopicState // topics
 }
 
 // Dialect is one wire protocol: a pair of pure functions. It keeps no state;

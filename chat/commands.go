@@ -28,6 +28,12 @@ func (c *Client) do(cmd *Command) error {
 		return c.doProtect(cmd)
 	case OpPing:
 		c.reply(&Reply{Op: ReplyPong, ID: cmd.ID, User: c.user})
+	case OpTopics:
+		return c.doTopics(cmd)
+	case OpMark:
+		return c.doMark(cmd)
+	case OpSearch:
+		return c.doSearch(cmd)
 	case OpEcho:
 		c.reply(&Reply{Op: ReplyEcho, ID: cmd.ID, Body: cmd.Body})
 	}
@@ -144,25 +150,24 @@ func (c *Client) doHistory(cmd *Command) error {
 		limit = 50
 	}
 	limit = min(limit, 500)
-	events, err := c.hub.readLog(func(ctx context.Context) ([]Event, error) {
-		return c.hub.store.Before(ctx, cmd.Topic, cmd.Before, limit+1)
-	})
-	if err != nil {
-		return c.hub.logged(err)
-	}
-	more := len(events) > limit
-	if more {
-		events = events[len(events)-limit:]
-	}
-	size := 0
-	for i := len(events) - 1; i >= 0; i-- {
-		if size += len(events[i].Body); size > historyBytes {
-			events, more = events[i+1:], true
-			break
+	return c.answerFresh(func(ctx context.Context) (*Reply, []string, error) {
+		events, err := c.hub.store.Before(ctx, cmd.Topic, cmd.Before, limit+1)
+		if err != nil {
+			return nil, nil, err
 		}
-	}
-	c.reply(&Reply{Op: ReplyHistory, ID: cmd.ID, Topic: cmd.Topic, Events: events, More: more})
-	return nil
+		more := len(events) > limit
+		if more {
+			events = events[len(events)-limit:]
+		}
+		size := 0
+		for i := len(events) - 1; i >= 0; i-- {
+			if size += len(events[i].Body); size > historyBytes {
+				events, more = events[i+1:], true
+				break
+			}
+		}
+		return &Reply{Op: ReplyHistory, ID: cmd.ID, Topic: cmd.Topic, Events: events, More: more}, []string{cmd.Topic}, nil
+	})
 }
 
 // presenceMax bounds the names in one answer.

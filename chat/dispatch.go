@@ -59,6 +59,7 @@ func (h *Hub) tellTopic(t *topic, g *stream) {
 		h.recent.add(t, e.event.Seq, 256+2*len(e.event.Body)+len(e.event.Topic))
 		h.round.online[g.index[i]] += len(t.subs)
 	}
+	t.forgetRecalled(events)
 	entries := t.recent[base:]
 	chunks := h.round.chunks[:0]
 	delivered := 0

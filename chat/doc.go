@@ -46,6 +46,14 @@
 // live is handed events, only who is behind reads, so nothing is doubled or
 // left out. A position that does not join on to the log is reset first.
 //
+// # Recalled
+//
+// A recall is an event like any other, whose transaction takes the text of an
+// older one away (recall.go). The hub forgets the text in the round that tells
+// the recall. Who reads the log notes before what it surely knows; if a newer
+// recall was told in the topic meanwhile it reads again, so that nobody is told
+// a text after its recall.
+//
 // # Promise
 //
 // Nothing is told before it is durable. In each topic a connection is told
@@ -74,6 +82,7 @@
 //	laterQueue.run   two: writes who came and who went; asks who is unsure how far it got; 50 ms later, many at once
 //	Hub.deliverDue   appends what is scheduled when it is due
 //	Hub.expireVouchers  expires vouchers at their time, and tells of it
+//	Hub.keepMarks    writes read positions, many at once, and tells the user's devices
 //	recorder.run     writes sessions to the store, many at once, a little later
 //	link.read        one for each connection, parked while it is idle
 //	Client.runCatchUp  one for a client while one of its subscriptions is behind

@@ -36,6 +36,8 @@ const (
 	CodeBusy         Code = "busy"
 	CodeStorageFull  Code = "storage_full"
 	CodeStorage      Code = "storage_failed"
+	CodeRecallLate   Code = "recall_too_late"
+	CodeTooManyKept  Code = "too_many_kept"
 	CodeStaffExists  Code = "staff_exists"
 	CodeSignIn       Code = "sign_in_failed"
 	CodeNeeded       Code = "code_needed"
@@ -96,6 +98,8 @@ var verdicts = map[Code]Verdict{
 	CodeBusy:         {http.StatusServiceUnavailable, 4003, true},
 	CodeStorageFull:  {http.StatusInsufficientStorage, 4004, true},
 	CodeStorage:      {http.StatusServiceUnavailable, 4004, true},
+	CodeRecallLate:   {http.StatusConflict, 4102, false},
+	CodeTooManyKept:  {http.StatusConflict, 4102, false},
 	CodeStaffExists:  {http.StatusConflict, 4102, false},
 	CodeSignIn:       {http.StatusUnauthorized, 4100, false},
 	CodeNeeded:       {http.StatusForbidden, 4109, false},

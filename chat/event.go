@@ -179,6 +179,9 @@ func (l Limits) CheckEvent(e *Event) error {
 	if !utf8.Valid(e.Body) {
 		return Errorf(CodeBadFrame, "the body is not valid UTF-8")
 	}
+	if e.Kind == KindRecalled {
+		return Errorf(CodeForbidden, "an event of kind %q is made by recalling a message, which only its sender can", e.Kind)
+	}
 	return nil
 }
 

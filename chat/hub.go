@@ -31,6 +31,7 @@ type HubOptions struct {
 
 	Passes        *Passes          // of the vouchers [optional ones, with a key of this run]
 	ReverseWindow time.Duration    // how long after it a redemption can be reversed [24 h]
+	RecallWindow  time.Duration    // how long after it a message can be recalled; negative: not at all [2 min]
 	Doors         Doors            // keeps codes of rooms and claimed names [none: no room has a code, and no name belongs to anybody]
 	Now           func() time.Time // the clock of what is kept with a date of the hub's own [time.Now]
 	Logger        *slog.Logger     // [slog.Default()]
@@ -69,6 +70,9 @@ func (o HubOptions) withDefaults() HubOptions {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.RecallWindow == 0 {
+		o.RecallWindow = 2 * time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -113,6 +117,7 @@ type Hub struct {
 	away    awayList
 	passes  *Passes
 	doors   doors
+	marks   chan *markCall
 	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
@@ -169,6 +174,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		replays:  make(chan struct{}, opts.Replays),
 		passes:   opts.Passes,
 		due:      make(chan struct{}, 1),
+		marks:    make(chan *markCall, markTogether),
 		started:  make(chan struct{}),
 		done:     make(chan struct{}),
 	}
@@ -211,6 +217,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	wg.Go(func() { h.probes.run(ctx, probeDelay, probeAll) })
 	wg.Go(func() { h.expireVouchers(ctx) })
 	wg.Go(func() { h.doors.tend(ctx) })
+	wg.Go(func() { h.keepMarks(ctx) })
 	h.ready.Store(true)
 	close(h.started)
 	err = h.store.Tail(ctx, head.Seq, func(batch []Event) error {

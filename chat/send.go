@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (c *Client) doSend(cmd *Command) error {
 	}
 	e := Event{Topic: cmd.Topic, Kind: cmd.Kind, From: c.user, Key: cmd.Key, Body: cmd.Body}
 	if e.Kind == "" {
-		e.Kind = "message"
+		e.Kind = KindMessage
 	}
 	if e.Key == "" { // a key of our own, so that a replay can be told from an echo
 		e.Key = "s-" + randomID()
@@ -63,6 +64,9 @@ func (c *Client) doSend(cmd *Command) error {
 		}
 	} else if err := c.mayEnter(e.Topic); err != nil {
 		return err
+	}
+	if e.Kind == KindRecalled {
+		return c.recall(e, cmd.ID)
 	}
 	c.pending = append(c.pending, e)
 	c.pendingIDs = append(c.pendingIDs, cmd.ID)
@@ -93,7 +97,7 @@ func (c *Client) sendPending() {
 	}()
 	err := h.commands.enter()
 	if err == nil {
-		err = c.append(events, ids)
+		err = c.append(events, ids, h.store.Append)
 		h.commands.leave()
 	}
 	if err != nil {
@@ -103,10 +107,11 @@ func (c *Client) sendPending() {
 	}
 }
 
-func (c *Client) append(events []Event, ids []json.RawMessage) error {
+// append has the events put into the log and sees to it that each is acked.
+func (c *Client) append(events []Event, ids []json.RawMessage, put func(context.Context, ...Event) ([]Event, error)) error {
 	h := c.hub
 	if c.rules().Echo { // its own events come to it like anybody's
-		_, err := h.store.Append(h.ctx, events...)
+		_, err := put(h.ctx, events...)
 		if err != nil {
 			h.stats.failures.Add(int64(len(events)))
 		}
@@ -118,9 +123,11 @@ func (c *Client) append(events []Event, ids []json.RawMessage) error {
 	}
 	// Not the connection's context: a send that was read is carried out, so
 	// that its outcome is known even if the sender is gone by then.
-	stored, err := h.store.Append(h.ctx, events...)
+	stored, err := put(h.ctx, events...)
 	if err != nil {
-		h.stats.failures.Add(int64(len(events)))
+		if CodeOf(err).Verdict().Status >= 500 {
+			h.stats.failures.Add(int64(len(events)))
+		}
 		for i := range events {
 			h.origins.take(events[i].Origin)
 			c.notSent(events[i].Topic, events[i].Key, ids[i])

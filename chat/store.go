@@ -22,6 +22,16 @@ type Store interface {
 	// waits for the outcome, so that an error always means "not written".
 	Append(ctx context.Context, events ...Event) ([]Event, error)
 
+	// Recall takes a message's text out of the store, where r.Check allows it
+	// at the time of the transaction, and appends r.Event, as Append does: the
+	// message's Body is RecalledBody from then on, and nothing that is read
+	// after the Tail has delivered the event shows the old one. Both are one
+	// transaction. An event whose (Topic, From, Key) is in the log already is
+	// not asked about again: the first event comes back, with Origin 0, also
+	// when the Window is over. The old body is not left behind in unused
+	// parts of the store's files, but for what copies of them were made.
+	Recall(ctx context.Context, r Recall) (Event, error)
+
 	// Replay returns the oldest events of the topics with Seq > after, in
 	// Seq order, at most limit. Those that have expired by the store's clock
 	// are left out and do not count.
@@ -51,6 +61,19 @@ type Store interface {
 	// Talks returns the "dm:" topics of which user is a member and that hold
 	// an event with Seq > after.
 	Talks(ctx context.Context, user string, after int64) ([]string, error)
+
+	// Mark changes marks, one after another, and returns what became of each.
+	// The head that a change's Apply asks for is the Seq of the topic's newest
+	// event, 0 if it has none. A talk that holds nothing cannot be marked
+	// (NoSuchTalk). Of a user MarksMost marks of other topics are kept; for
+	// another one that is neither kept nor muted gives way, the one marked
+	// longest ago, and if there is none it is refused (TooManyMarks). A mark
+	// survives a crash of the program, but what power loss takes is the
+	// store's to choose: a mark is not worth a wait for the disk.
+	Mark(ctx context.Context, changes ...MarkChange) ([]Marked, error)
+
+	// Marks returns what the user has marked, in the order of the topics.
+	Marks(ctx context.Context, user string) ([]Mark, error)
 
 	// Issue makes the order's vouchers, all or none, by the order's Make, with
 	// the event of each in its owner's inbox. An order whose Batch is there

@@ -24,6 +24,9 @@ type topic struct {
 	recent     []recentEvent
 	recentFrom int64
 	usedAt     int64 // the hub's clock in seconds, for removal when idle
+	// recalled is the Seq of the newest event told here that took a message
+	// back. It is changed under topic.mu and Hub.talks, read under either.
+	recalled int64
 	// joined keeps the last piece of recent frames that a replay asked for.
 	joinedKey joinedKey
 	joined    []byte

@@ -76,6 +76,7 @@ func walCheckpoint(c *conn, mode string) (frames, left int64, err error) {
 
 // checkpoint sees to it that the WAL is copied back and does not grow for ever.
 func (w *writer) checkpoint(idle bool) {
+	w.scrub()
 	written := w.pagesWritten()
 	left := written - w.copier.upTo.Load()
 	long := written - w.walBegan

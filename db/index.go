@@ -213,16 +213,22 @@ func (w *writer) bite() bool {
 
 // unsynced runs f in a transaction that does not wait for the disk.
 func (w *writer) unsynced(f func() error) error {
-	if w.s.full {
-		w.lax = true
-		if err := w.c.script("PRAGMA synchronous = NORMAL"); err != nil {
-			return err
-		}
-		defer w.strict() // if it fails, the next commit tries, or fails, too
+	if err := w.relax(); err != nil {
+		return err
 	}
+	defer w.strict() // if it fails, the next commit tries, or fails, too
 	err := w.c.atomically(f)
 	w.doubt(err)
 	return err
+}
+
+// relax makes commits not wait for the disk, until strict.
+func (w *writer) relax() error {
+	if !w.s.full || w.lax {
+		return nil
+	}
+	w.lax = true
+	return w.c.script("PRAGMA synchronous = NORMAL")
 }
 
 // strict makes each commit wait for the disk again.
@@ -295,6 +301,7 @@ func (w *writer) collect(x *topicTail, hash uint64, keyed bool, seq int64) {
 // rest uses a quiet moment, and reports whether there is more to do later. A
 // few rows may wait longer: written together they cost the disk less.
 func (w *writer) rest() bool {
+	tainted := w.scrub()
 	quiet := w.sinceRest < restEvents
 	w.sinceRest = 0
 	if !quiet || w.waiting() < restRows && time.Since(w.restedAt) < restAtLast || !w.indexAll(false) {
@@ -311,7 +318,7 @@ func (w *writer) rest() bool {
 			w.s.log.Warn("memory could not be given back", "err", err)
 		}
 	}
-	return false
+	return tainted
 }
 
 const (

@@ -206,7 +206,7 @@ func dialWriter(path string) (*conn, error) {
 		if mode != "wal" {
 			return fmt.Errorf("the file system cannot share memory between connections (journal mode %q)", mode)
 		}
-		return c.script(fmt.Sprintf("PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = %d", walKept))
+		return c.script(fmt.Sprintf("PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = %d", walKept))
 	}()
 	if err != nil {
 		c.close()

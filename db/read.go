@@ -18,7 +18,7 @@ const eventColumns = `e.seq, t.name, e.at, e.kind, e.sender, e.key, CAST(e.body 
 
 func readEvent(row []driver.Value) chat.Event {
 	return chat.Event{Seq: integer(row[0]), Topic: text(row[1]), At: integer(row[2]), Kind: text(row[3]),
-		From: text(row[4]), Key: text(row[5]), Body: blob(row[6]), Expires: integer(row[7])}
+		From: text(row[4]), Key: text(row[5]), Body: body(blob(row[6])), Expires: integer(row[7])}
 }
 
 // read lends one of the few read-only connections to f.

@@ -24,6 +24,8 @@ type tx struct {
 	asked  map[uint64]struct{}     // the hashes that known answers for
 	first  []replaced              // events that gave way to a first one of this very transaction
 	freed  bool                    // files went: there may be blobs to take away
+
+	recalled []int64 // Seqs of messages whose body is gone from the log
 }
 
 // replaced remembers an op's own event, for the case that the transaction is
@@ -33,14 +35,15 @@ type replaced struct {
 	was chat.Event
 }
 
-// mark is a point to go back to within a transaction.
-type mark struct{ count, names int }
+// savepoint is what to go back to within a transaction.
+type savepoint struct{ count, names, recalled int }
 
 func (t *tx) begin(w *writer) {
 	now := w.s.clock().UnixMilli()
 	clear(t.first)
 	*t = tx{conn: w.c, w: w, at: max(now, w.lastAt), head: w.tail.head,
-		ids: t.ids[:0], hashes: t.hashes[:0], names: t.names[:0], known: t.known, asked: t.asked, first: t.first[:0]}
+		ids: t.ids[:0], hashes: t.hashes[:0], names: t.names[:0], known: t.known, asked: t.asked, first: t.first[:0],
+		recalled: t.recalled[:0]}
 	if t.asked == nil {
 		t.known, t.asked = make(map[uint64][]chat.Event), make(map[uint64]struct{})
 	}
@@ -77,7 +80,7 @@ func (t *tx) alone(do func(*tx) error) error {
 	if _, err := t.exec("SAVEPOINT op"); err != nil {
 		return err
 	}
-	m := mark{t.count, len(t.names)}
+	m := savepoint{t.count, len(t.names), len(t.recalled)}
 	err := do(t)
 	if e := (*chat.Error)(nil); errors.As(err, &e) {
 		if _, err := t.exec("ROLLBACK TO op"); err != nil {
@@ -101,7 +104,8 @@ func (t *tx) append(events ...chat.Event) error {
 }
 
 // undo forgets what was staged after m; SQLite has rolled it back.
-func (t *tx) undo(m mark) {
+func (t *tx) undo(m savepoint) {
+	t.recalled = t.recalled[:m.recalled]
 	for t.count > m.count {
 		t.count--
 		if h := t.hashes[t.count]; t.w.keys[h] == t.head {
@@ -110,7 +114,7 @@ func (t *tx) undo(m mark) {
 		t.head--
 	}
 	t.ids, t.hashes = t.ids[:t.count], t.hashes[:t.count]
-	if m == (mark{}) {
+	if m == (savepoint{}) {
 		for _, r := range t.first {
 			*r.in = r.was
 		}

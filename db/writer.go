@@ -28,6 +28,7 @@ type op struct {
 	hashes []uint64 // of the events' keys, 0 without one
 	bytes  int
 	do     func(*tx) error
+	lax    bool                // power loss may take it: alone it does not wait for the disk
 	chore  func(*writer) error // instead of both: the writer's own work, outside of a transaction
 	err    error
 	state  atomic.Int32
@@ -110,6 +111,10 @@ type writer struct {
 	args               []driver.Value
 
 	lastAt int64 // At of the newest event: the clock may go back, At does not
+
+	markedAt int64     // when a mark was changed last, see the table
+	tainted  bool      // the WAL may hold what was recalled
+	scrubbed time.Time // when the writer last tried to empty it for that
 
 	copier      copier
 	walPages    int64     // pages written to the WAL, see pagesWritten
@@ -249,7 +254,11 @@ func (w *writer) runChores() {
 // error is SQLite's, and then nothing was written; an op's own error is in
 // the op.
 func (w *writer) transact(ops []*op) error {
-	if err := errors.Join(w.strict(), w.mend()); err != nil {
+	durable := w.strict
+	if !slices.ContainsFunc(ops, func(o *op) bool { return !o.lax }) {
+		durable = w.relax
+	}
+	if err := errors.Join(durable(), w.mend()); err != nil {
 		return err
 	}
 	if w.waiting() > 8*windowEvents {
@@ -270,7 +279,7 @@ func (w *writer) transact(ops []*op) error {
 	if err != nil {
 		w.doubt(err)
 		w.c.exec("ROLLBACK") // SQLite may have done it already: then this fails, and rightly
-		t.undo(mark{})
+		t.undo(savepoint{})
 		return err
 	}
 	w.publish(t)
@@ -292,6 +301,10 @@ func (w *writer) publish(t *tx) {
 	f := &w.s.feed
 	f.mu.Lock() // so that a Tail that begins now knows exactly what is live
 	defer f.mu.Unlock()
+	if len(t.recalled) > 0 {
+		w.tail.blank(t.recalled)
+		w.tainted = true
+	}
 	f.put(t)
 	n := 0
 	w.tail.publish(t.head, t.ids, func(x *topicTail, e *chat.Event) {

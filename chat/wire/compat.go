@@ -177,14 +177,15 @@ func readLine(e *chat.Event) (l line) {
 // shown only if they have one.
 func readShown(e *chat.Event) (l line, ok bool) {
 	l = readLine(e)
-	if l.text == nil && e.Kind == kindMessage {
+	if l.text == nil && e.Kind == chat.KindMessage {
 		l.text = appendQuoted(nil, string(e.Body), false)
 	}
 	return l, l.text != nil
 }
 
-// kindMessage is the kind of a chat line.
-const kindMessage = "message"
+// unseen reports what old clients have no word for: that a message was
+// recalled, and a recalled message. What they have printed stays.
+func unseen(e *chat.Event) bool { return e.Kind == chat.KindRecalled || e.Recalled() }
 
 func inRoom(e *chat.Event) bool { return strings.HasPrefix(e.Topic, chat.RoomPrefix) }
 

@@ -47,7 +47,7 @@ func fuzzDecode(f *testing.F, d chat.Dialect, check func(t *testing.T, frame []b
 			if !json.Valid(c.Body) || !utf8.Valid(c.Body) || !bytes.Equal(compact(c.Body), c.Body) || c.Topic == "" {
 				t.Fatalf("%q: %q to %q", frame, c.Body, c.Topic)
 			}
-			if l := readLine(&chat.Event{Kind: kindMessage, Body: c.Body}); l.text == nil {
+			if l := readLine(&chat.Event{Kind: chat.KindMessage, Body: c.Body}); l.text == nil {
 				t.Fatalf("%q: %q says nothing", frame, c.Body)
 			}
 		}
@@ -92,7 +92,7 @@ func checkRoomCommand(t *testing.T, frame []byte, c chat.Command, err error) {
 		return
 	}
 	// All others are told what was said.
-	e := chat.Event{Topic: "room:lobby", Kind: kindMessage, From: "a", Body: c.Body}
+	e := chat.Event{Topic: "room:lobby", Kind: chat.KindMessage, From: "a", Body: c.Body}
 	if told := fields((room{}).AppendEvent(nil, &e)); !sameJSON(told["messages"], message) {
 		t.Fatalf("%q: %q becomes %q", frame, message, told["messages"])
 	}
@@ -111,7 +111,7 @@ func FuzzRelayDecode(f *testing.F) {
 		if err != nil || c.Op != chat.OpSend {
 			t.Fatalf("%q: %d, %v", frame, c.Op, err)
 		}
-		told := (relay{}).AppendEvent(nil, &chat.Event{Topic: "room:lobby", Kind: kindMessage, From: "a", Body: c.Body})
+		told := (relay{}).AppendEvent(nil, &chat.Event{Topic: "room:lobby", Kind: chat.KindMessage, From: "a", Body: c.Body})
 		var s string
 		if json.Unmarshal(told, &s) != nil || s != string(frame) {
 			t.Fatalf("%q becomes %q", frame, told)
@@ -139,7 +139,7 @@ func FuzzTypedDecode(f *testing.F) {
 			if text == nil {
 				text = []byte("null")
 			}
-			e := chat.Event{Topic: "room:lobby", Kind: kindMessage, From: "a", Body: c.Body}
+			e := chat.Event{Topic: "room:lobby", Kind: chat.KindMessage, From: "a", Body: c.Body}
 			if told := fields((typed{}).AppendEvent(nil, &e)); !sameJSON(told["data"], text) {
 				t.Fatalf("%q: %q becomes %q", frame, text, told["data"])
 			}
@@ -208,8 +208,8 @@ func fuzzEncode(f *testing.F, dialects []chat.Dialect, check func(t *testing.T, 
 	for _, e := range transcriptEvents(f) {
 		f.Add(e.Topic, e.Kind, e.From, []byte(e.Body))
 	}
-	f.Add("user:a", kindMessage, "a", []byte(`{"text":"\ud800\u003c\u2028"}`))
-	f.Add("room:a", kindMessage, "a", []byte(`{"text":"{\"a\":\"\\u003c\"}","data":{"a":"\u003c"},"via":"typed"}`))
+	f.Add("user:a", chat.KindMessage, "a", []byte(`{"text":"\ud800\u003c\u2028"}`))
+	f.Add("room:a", chat.KindMessage, "a", []byte(`{"text":"{\"a\":\"\\u003c\"}","data":{"a":"\u003c"},"via":"typed"}`))
 	f.Fuzz(func(t *testing.T, topic, kind, from string, body []byte) {
 		if !json.Valid(body) || !utf8.Valid(body) || !utf8.ValidString(topic+kind+from) {
 			return

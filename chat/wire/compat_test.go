@@ -303,7 +303,7 @@ func FuzzAppendQuoted(f *testing.F) {
 
 // BenchmarkRoomAppendEvent is on the road of every line to a crowd.
 func BenchmarkRoomAppendEvent(b *testing.B) {
-	plain := chat.Event{Topic: "room:lobby", Kind: kindMessage, From: "alice", Body: json.RawMessage(`{"text":"一杯龙井茶, please, and some of the green cakes"}`)}
+	plain := chat.Event{Topic: "room:lobby", Kind: chat.KindMessage, From: "alice", Body: json.RawMessage(`{"text":"一杯龙井茶, please, and some of the green cakes"}`)}
 	quoted := plain
 	quoted.Body = json.RawMessage(`{"text":"{\"id\":7,\"note\":\"<b>\"}","data":{"id":7,"note":"<b>"}}`)
 	for _, bench := range []struct {

@@ -214,6 +214,9 @@ func eventOf(topic string) string { return "chat" + strings.TrimPrefix(topic, ch
 
 // AppendEvent implements chat.Dialect.
 func (d event) AppendEvent(dst []byte, e *chat.Event) []byte {
+	if unseen(e) {
+		return dst
+	}
 	if inRoom(e) {
 		l, ok := readShown(e)
 		if !ok {

@@ -41,6 +41,10 @@ type nativeFrame struct {
 	Limit    int             `json:"limit"`
 	Status   string          `json:"status"`
 	Cursor   string          `json:"cursor"`
+	Text     string          `json:"text"`
+	Read     *int64          `json:"read"`
+	Muted    *bool           `json:"muted"`
+	Kept     *bool           `json:"kept"`
 }
 
 var nativeOps = map[string]chat.Op{
@@ -48,6 +52,7 @@ var nativeOps = map[string]chat.Op{
 	"history": chat.OpHistory, "presence": chat.OpPresence, "signal": chat.OpSignal, "ping": chat.OpPing,
 	"vouchers": chat.OpVouchers,
 	"protect":  chat.OpProtect,
+	"topics":   chat.OpTopics, "mark": chat.OpMark, "search": chat.OpSearch,
 }
 
 // maxID bounds a request's id, in bytes of JSON.
@@ -76,6 +81,7 @@ func (Native) Decode(frame []byte) (chat.Command, error) {
 		Topic: f.Topic, Epoch: f.Epoch, After: f.After, Recent: f.Recent,
 		Key: f.Key, Kind: f.Kind, Body: f.Body, Before: f.Before, Limit: f.Limit,
 		Status: f.Status, Cursor: f.Cursor, Secret: f.Secret,
+		Text: f.Text, Read: f.Read, Muted: f.Muted, Kept: f.Kept,
 	}
 	if f.Code != nil {
 		c.Code = *f.Code
@@ -210,15 +216,28 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 	case chat.ReplyHistory:
 		b.op("history", r.ID)
 		b.str("topic", r.Topic)
-		b.b = append(b.b, `,"events":[`...)
-		for i := range r.Events {
+		b.events(r.Events)
+		b.bool("more", r.More)
+	case chat.ReplySearch:
+		b.op("search", r.ID)
+		b.str("topic", r.Topic)
+		b.events(r.Events)
+		b.num("before", r.Before)
+		b.bool("more", r.More)
+	case chat.ReplyTopics:
+		b.op("topics", r.ID)
+		b.b = append(b.b, `,"topics":[`...)
+		for i := range r.Topics {
 			if i > 0 {
 				b.b = append(b.b, ',')
 			}
-			b.b = appendEvent(append(b.b, '{'), &r.Events[i])
+			b.topic(&r.Topics[i])
 		}
 		b.b = append(b.b, ']')
-		b.bool("more", r.More)
+	case chat.ReplyMarked:
+		b.op("marked", r.ID)
+		b.str("topic", r.Topic)
+		b.mark(r.Mark)
 	case chat.ReplyPresence:
 		b.op("presence", r.ID)
 		b.str("topic", r.Topic)
@@ -294,6 +313,39 @@ func (o *object) num(name string, v int64) {
 func (o *object) bool(name string, v bool) {
 	o.name(name)
 	o.b = strconv.AppendBool(o.b, v)
+}
+
+// events appends a list of events.
+func (o *object) events(events []chat.Event) {
+	o.b = append(o.b, `,"events":[`...)
+	for i := range events {
+		if i > 0 {
+			o.b = append(o.b, ',')
+		}
+		o.b = appendEvent(append(o.b, '{'), &events[i])
+	}
+	o.b = append(o.b, ']')
+}
+
+// mark appends what a user keeps of a topic.
+func (o *object) mark(m *chat.Mark) {
+	o.num("read", m.Read)
+	o.bool("muted", m.Muted)
+	o.bool("kept", m.Kept)
+}
+
+// topic appends an entry of a user's list.
+func (o *object) topic(t *chat.TopicState) {
+	o.b = appendString(append(o.b, `{"topic":`...), t.Topic)
+	o.mark(&t.Mark)
+	o.num("head", t.Head)
+	o.num("unread", int64(t.Unread))
+	o.bool("more", t.More)
+	o.bool("mention", t.Mention)
+	if t.Last != nil {
+		o.b = appendEvent(append(o.b, `,"last":{`...), t.Last)
+	}
+	o.b = append(o.b, '}')
 }
 
 // any is for what is small and rare.

@@ -64,6 +64,16 @@ func decoded(c chat.Command, err error) string {
 	show("body", string(c.Body), c.Body == nil)
 	show("before", c.Before, c.Before == 0)
 	show("limit", c.Limit, c.Limit == 0)
+	show("text", c.Text, c.Text == "")
+	if c.Read != nil {
+		show("read", *c.Read, false)
+	}
+	if c.Muted != nil {
+		show("muted", *c.Muted, false)
+	}
+	if c.Kept != nil {
+		show("kept", *c.Kept, false)
+	}
 	if err != nil {
 		fmt.Fprintf(&b, " error: %v", err)
 	}
@@ -135,6 +145,15 @@ func TestNativeEncode(t *testing.T) {
 		{Op: chat.ReplySignal, Topic: "room:lobby", From: "alice", Body: []byte(`{"typing":true}`)},
 		{Op: chat.ReplyOnline, Topic: "room:lobby", User: "alice", Online: true},
 		{Op: chat.ReplyReset, Topic: "room:lobby", Reason: chat.ResetEpoch, After: 12},
+		{Op: chat.ReplySearch, ID: id, Topic: "room:lobby", Events: []chat.Event{event, odd}, Before: 41, More: true},
+		{Op: chat.ReplySearch, Topic: "room:lobby"},
+		{Op: chat.ReplyMarked, ID: id, Topic: "room:lobby", Mark: &chat.Mark{User: "alice", Topic: "room:lobby", Read: 57, Kept: true}},
+		{Op: chat.ReplyMarked, Topic: "dm:alice:bob", Mark: &chat.Mark{Muted: true}},
+		{Op: chat.ReplyTopics, ID: id, Topics: []chat.TopicState{
+			{Mark: chat.Mark{Topic: odd.Topic, Read: 41, Kept: true}, Head: 60, Unread: 99, More: true, Mention: true, Last: &odd},
+			{Mark: chat.Mark{Topic: "room:empty", Muted: true}},
+		}},
+		{Op: chat.ReplyTopics},
 		{Op: chat.ReplyPong, ID: id},
 		{Op: chat.ReplyError, ID: id, Err: &chat.Error{Code: chat.CodeRateLimited, Message: "slowly", Retry: 799 * time.Millisecond, Err: errors.New("hidden")}},
 	} {

@@ -37,6 +37,9 @@ func (d relay) Decode(frame []byte) (chat.Command, error) {
 // AppendEvent implements chat.Dialect. What was said in another protocol is
 // the text of a JSON object, so that clients see who said it.
 func (relay) AppendEvent(dst []byte, e *chat.Event) []byte {
+	if unseen(e) {
+		return dst
+	}
 	l, ok := readShown(e)
 	if !ok {
 		return dst

@@ -102,6 +102,9 @@ func addressee(v []byte) (user string, ok bool) {
 // AppendEvent implements chat.Dialect. A room shows what has a text, or is a
 // message; an inbox everything, as text or as JSON in a string.
 func (d room) AppendEvent(dst []byte, e *chat.Event) []byte {
+	if unseen(e) {
+		return dst
+	}
 	if d.mixed && isVoucherKind(e) {
 		return appendVoucher(dst, e, d.html)
 	}

@@ -81,6 +81,9 @@ func typedFrame(frame []byte) (kind string, text []byte) {
 
 // AppendEvent implements chat.Dialect.
 func (d typed) AppendEvent(dst []byte, e *chat.Event) []byte {
+	if unseen(e) {
+		return dst
+	}
 	l, ok := readShown(e)
 	if !ok {
 		return dst

@@ -33,6 +33,9 @@ func (voucher) Name() string { return "voucher" }
 
 // AppendEvent implements chat.Dialect.
 func (voucher) AppendEvent(dst []byte, e *chat.Event) []byte {
+	if unseen(e) {
+		return dst
+	}
 	if isVoucherKind(e) {
 		return appendVoucher(dst, e, false)
 	}
