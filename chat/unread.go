@@ -15,6 +15,7 @@ type TopicState struct {
 	More    bool   // there are, or may be, more than Unread
 	Mention bool   // one of these names the user in body.mentions
 	Last    *Event // the newest message; nil if none was found
+	Locked  bool   // the user may not read it now: of the rest nothing is told but the Mark
 }
 
 const (
@@ -72,6 +73,7 @@ func (h *Hub) topicStates(ctx context.Context, user string, mayRead func(topic s
 	budget := unreadAll
 	for i := range states {
 		if mayRead(states[i].Topic) != nil {
+			states[i].Locked = true
 			continue
 		}
 		if err := h.look(ctx, &states[i], &budget); err != nil {

@@ -40,7 +40,7 @@ const BODY_LIMIT = 16384 // bytes, where the server names no limit
 // Close codes that mean: do not come back before something is put right; and their names.
 const FATAL = {
   1002: 'bad_frame', 1007: 'bad_frame', 4100: 'bad_token', 4101: 'kicked', 4102: 'bad_frame', 4103: 'bad_user',
-  4104: 'too_large', 4106: 'token_expired', 4107: 'forbidden', 4108: 'too_many_topics', 4109: 'name_taken',
+  4104: 'too_large', 4106: 'token_expired', 4107: 'forbidden', 4108: 'too_many_topics', 4109: 'code_needed', 4110: 'name_taken',
 }
 // Errors of a send or a join that pass by themselves, also where the server names no time.
 const PASSING = ['rate_limited', 'storage_full', 'storage_failed', 'busy', 'going_away', 'internal']
@@ -602,7 +602,7 @@ class Client extends Emitter {
     // The first time the inbox begins here; in another log where the server's reset says, which comes now.
     if (inbox._cursor < 0) this._move(inbox, seq)
     this._saveSoon()
-    this._set({name: 'live'})
+    this._set(f.claimed === undefined ? {name: 'live'} : {name: 'live', claimed: f.claimed})
     this._flush()
   }
 
@@ -689,6 +689,12 @@ class Client extends Emitter {
 
   _refused(conn, r, f) {
     const err = new TeahouseError(f.code, f.message)
+    const put = !r && this._topics.get(f.topic)
+    if (put) { // out of the room: it has a code now
+      this._topics.delete(f.topic)
+      put._joined = false
+      return put._emit('error', err)
+    }
     if (!r) {
       conn.error = f
       return this._emit('error', err)

@@ -184,6 +184,28 @@ test('a room that wants a code says so, and is joined anew with it', async () =>
   assert.deepEqual([codes, online], [['code_needed', 'bad_code'], [1]])
 })
 
+test('who is put out of a room that has a code now comes back with the code', async () => {
+  const t = start()
+  const room = lobby(t)
+  const codes = []
+  room.on('error', (err) => codes.push(err.code))
+  greet(t.net.last, {seq: 4})
+  t.net.last.say({op: 'error', topic: 'room:lobby', code: 'code_needed', message: 'm'})
+  t.net.last.say(event(5))
+  assert.deepEqual([codes, t.heard], [['code_needed'], []])
+  const again = lobby(t, {code: 'sesame'})
+  assert.notEqual(again, room)
+  const [, join] = t.net.last.frames('join')
+  assert.deepEqual([join.after, join.code], [4, 'sesame'])
+  joined(t.net.last, join, 5)
+  t.net.last.say(event(5))
+  assert.deepEqual(t.heard, [5])
+  const lost = []
+  t.client.on('error', (err) => lost.push(err.code))
+  t.net.last.say({op: 'error', topic: 'room:none', code: 'code_needed', message: 'm'})
+  assert.deepEqual(lost, ['code_needed'])
+})
+
 test('protect: the code is the client’s own from then on', async () => {
   const t = start()
   const room = lobby(t)
@@ -207,13 +229,16 @@ test('a secret claims the name; who has another one is told that it is taken', a
   t.net.last.open()
   assert.equal(t.net.last.frames('hello')[0].secret, 'mine')
   t.net.last.say({op: 'error', code: 'name_taken', message: 'Somebody has this name.'})
-  t.net.last.end(4109, 'name_taken')
+  t.net.last.end(4110, 'name_taken')
   assert.deepEqual([t.client.state.name, t.client.state.error], ['closed', 'name_taken'])
   const other = start()
   other.net.last.open()
   assert.equal('secret' in other.net.last.frames('hello')[0], false)
-  other.net.last.end(4109)
+  other.net.last.end(4110)
   assert.equal(other.client.state.error, 'name_taken')
+  const mine = start({secret: 'mine'})
+  greet(mine.net.last, {claimed: false})
+  assert.deepEqual(mine.states.pop(), {name: 'live', claimed: false})
 })
 
 test('vouchers: page by page', async () => {

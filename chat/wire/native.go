@@ -342,6 +342,9 @@ func (o *object) topic(t *chat.TopicState) {
 	o.num("unread", int64(t.Unread))
 	o.bool("more", t.More)
 	o.bool("mention", t.Mention)
+	if t.Locked {
+		o.bool("locked", true)
+	}
 	if t.Last != nil {
 		o.b = appendEvent(append(o.b, `,"last":{`...), t.Last)
 	}

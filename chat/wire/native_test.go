@@ -151,7 +151,7 @@ func TestNativeEncode(t *testing.T) {
 		{Op: chat.ReplyMarked, Topic: "dm:alice:bob", Mark: &chat.Mark{Muted: true}},
 		{Op: chat.ReplyTopics, ID: id, Topics: []chat.TopicState{
 			{Mark: chat.Mark{Topic: odd.Topic, Read: 41, Kept: true}, Head: 60, Unread: 99, More: true, Mention: true, Last: &odd},
-			{Mark: chat.Mark{Topic: "room:empty", Muted: true}},
+			{Mark: chat.Mark{Topic: "room:empty", Muted: true}, Locked: true},
 		}},
 		{Op: chat.ReplyTopics},
 		{Op: chat.ReplyPong, ID: id},

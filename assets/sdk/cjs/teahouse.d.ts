@@ -20,7 +20,8 @@ export interface TeaEvent<Body = any> {
 /** Where the connection stands. */
 export type State =
   | {name: 'connecting'}
-  | {name: 'live'}
+  /** `claimed`, if you gave a secret: whether the name is yours alone now. */
+  | {name: 'live', claimed?: boolean}
   /** The next try comes in `delay` ms, at the time `at` (ms since 1970). */
   | {name: 'waiting', delay: number, at: number, code: number, reason: string}
   /** It does not come back by itself. `error` is the code's name: bad_token, kicked, bad_user, … */
@@ -62,6 +63,8 @@ export interface TopicSummary extends Mark {
   more: boolean
   /** One of these mentions the user (`body.mentions`). */
   mention: boolean
+  /** The room has a code that was not given yet: of the rest nothing is known. */
+  locked?: boolean
   /** The newest message. */
   last?: TeaEvent
 }
@@ -111,10 +114,10 @@ export interface TopicEvents {
   online: {topic: string, user: string, online: boolean}
   reset: Reset
   /** After each (re)join: `online` users are here, you included. */
-  joined: {topic: string, head: number, after: number, online: number}
+  joined: {topic: string, head: number, after: number, online: number, locked?: boolean}
   /** A send of this topic began, was sent, or failed. */
   outbox: OutboxItem
-  /** The server refused the topic: it is not followed any more. */
+  /** The server refused the topic, or put you out since it has a code now: it is not followed any more. */
   error: TeahouseError
 }
 

@@ -53,7 +53,8 @@ var FATAL = {
   4106: "token_expired",
   4107: "forbidden",
   4108: "too_many_topics",
-  4109: "name_taken"
+  4109: "code_needed",
+  4110: "name_taken"
 };
 var PASSING = ["rate_limited", "storage_full", "storage_failed", "busy", "going_away", "internal"];
 var RECALLED = "message.recalled";
@@ -580,7 +581,7 @@ var Client = class extends Emitter {
     }
     if (inbox._cursor < 0) this._move(inbox, seq);
     this._saveSoon();
-    this._set({ name: "live" });
+    this._set(f.claimed === void 0 ? { name: "live" } : { name: "live", claimed: f.claimed });
     this._flush();
   }
   /** The log is another one. Of the old places only that there were some is kept: the app is to be told of each. */
@@ -654,6 +655,12 @@ var Client = class extends Emitter {
   }
   _refused(conn, r, f) {
     const err = new TeahouseError(f.code, f.message);
+    const put = !r && this._topics.get(f.topic);
+    if (put) {
+      this._topics.delete(f.topic);
+      put._joined = false;
+      return put._emit("error", err);
+    }
     if (!r) {
       conn.error = f;
       return this._emit("error", err);

@@ -31,7 +31,9 @@ same<Client['user'], string | undefined>(true)
 const state: State = tea.state
 switch (state.name) {
   case 'connecting':
+    break
   case 'live':
+    show(state.claimed)
     break
   case 'waiting':
     show(state.delay + state.at, state.code, state.reason)
