@@ -19,8 +19,9 @@ var files embed.FS
 
 // The pages, by their path. Each is one HTML file of web/.
 var pages = map[string]string{
-	"/":      "index.html",
-	"/staff": "staff.html",
+	"/":         "index.html",
+	"/vouchers": "vouchers.html",
+	"/staff":    "staff.html",
 }
 
 // contentPolicy allows the page's own files and its own server, nothing

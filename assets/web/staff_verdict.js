@@ -3,6 +3,7 @@ import {$, el} from './dom.js'
 import {t, fullTime, onLang} from './i18n.js'
 import {groups} from './voucher_code.js'
 
+const DEAF = 500 // ms: a scanner's second Enter, or a finger that was on its way, does not close what it has not seen
 const GREEN_LASTS = 6_000 // ms; red and amber stay until somebody has read them
 const KNOWN = ['voucher_redeemed', 'voucher_void', 'voucher_expired', 'voucher_unknown', 'pass_stale', 'pass_required']
 
@@ -12,9 +13,11 @@ export function makeVerdict({closed, undo, waitsFor}) {
   let again = false
   let before = null // what had the focus
   let timer = 0
+  let since = 0
 
   function show(next, {again: twice = false} = {}) {
     if (!scan) before = document.activeElement
+    if (scan !== next) since = performance.now()
     scan = next
     again = twice
     $('verdict').hidden = false
@@ -86,8 +89,11 @@ export function makeVerdict({closed, undo, waitsFor}) {
     $(id).hidden = !value
   }
 
-  $('verdict-next').addEventListener('click', close)
+  const early = () => performance.now() - since < DEAF
+
+  $('verdict-next').addEventListener('click', () => early() || close())
   $('verdict-undo').addEventListener('click', () => {
+    if (early()) return
     const was = scan
     close()
     undo(was)
