@@ -139,6 +139,9 @@ func (c *Client) identify(cmd *Command) (Identity, error) {
 	if len(cmd.Device) > maxDevice {
 		return who, Errorf(CodeBadFrame, "the device is %d bytes long; at most %d are allowed", len(cmd.Device), maxDevice)
 	}
+	if err := c.mayEnter(cmd.Topic); err != nil { // before it is told that it is in
+		return who, err
+	}
 	err = c.bear(&who, cmd.Secret)
 	return who, err
 }

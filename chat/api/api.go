@@ -23,6 +23,7 @@ import (
 
 // Hub is the live side, as far as this package needs it: *chat.Hub.
 type Hub interface {
+	Doors
 	// Issue makes vouchers, and ChangeVoucher redeems, reverses or withdraws
 	// one; each tells the owner.
 	Issue(ctx context.Context, o chat.VoucherOrder) ([]chat.Voucher, error)
@@ -144,6 +145,7 @@ func New(o Options) (*API, error) {
 	a.registerVouchers()
 	a.registerStaff()
 	a.registerSessions()
+	a.registerDoors()
 	a.registerTokens()
 	a.registerKeys()
 	a.registerBackup()
@@ -247,7 +249,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// its answer for ever; a backup sets its own.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * callTimeout))
 	r.Body = http.MaxBytesReader(w, r.Body, eventsBody+1)
-	if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+	if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
 		// Bodies are JSON whatever they are called: `curl -d` and old PHP code
 		// call it a form. Cross-site requests are refused where a browser
 		// could send credentials by itself, in authenticate.

@@ -52,6 +52,7 @@ type memory struct {
 	calls    int           // of Publish
 	panics   bool
 	vouchers vouchers
+	gates    gates
 	agenda   *storetest.Memory // what is scheduled
 }
 

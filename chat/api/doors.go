@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"teahouse/chat"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Doors decides who may enter a room, and whose a name is: *chat.Hub.
+type Doors interface {
+	// SetRoomCode gives a room a code, in place of another one.
+	SetRoomCode(ctx context.Context, topic, code string) error
+	// DropRoomCode takes a room's code away; false if it has none.
+	DropRoomCode(ctx context.Context, topic string) (bool, error)
+	// FreeName ends the claim of a name; false if nobody has claimed it.
+	FreeName(ctx context.Context, name string) (bool, error)
+}
+
+type roomInput struct {
+	Name string `path:"name" doc:"The room, without room:, URL-escaped" example:"den"`
+}
+
+type roomCodeInput struct {
+	Name string `path:"name" doc:"The room, without room:, URL-escaped" example:"den"`
+	Body struct {
+		Code string `json:"code" doc:"4 to 64 characters; wide and narrow forms of a letter or digit are the same" example:"tea at four"`
+	}
+}
+
+type freeNameInput struct {
+	Name string `path:"name" doc:"The user, URL-escaped; any look-alike of the claimed name will do" example:"alice"`
+}
+
+func (a *API) registerDoors() {
+	const room, tag = "/api/v1/rooms/{name}/code", "Rooms and names"
+	register(a, roleKey, huma.Operation{
+		OperationID: "setRoomCode", Method: http.MethodPut, Path: room, Tags: []string{tag},
+		Summary: "Give a room a code, or another one",
+		Description: "It holds at once: who is in the room is put out, and needs the code to come in again. " +
+			"Only its hash is kept, so a forgotten code is not told but replaced. API keys go on to read and write in the room without it.",
+		MaxBodyBytes: smallBody, BodyReadTimeout: callTimeout, DefaultStatus: http.StatusNoContent,
+	}, func(ctx context.Context, in *roomCodeInput) (*struct{}, error) {
+		return nil, a.opts.Hub.SetRoomCode(ctx, chat.RoomPrefix+in.Name, in.Body.Code)
+	})
+	register(a, roleKey, huma.Operation{
+		OperationID: "dropRoomCode", Method: http.MethodDelete, Path: room, Tags: []string{tag},
+		Summary:       "Take the code of a room away",
+		Description:   "From now on the room is for everybody.",
+		DefaultStatus: http.StatusNoContent,
+	}, func(ctx context.Context, in *roomInput) (*struct{}, error) {
+		had, err := a.opts.Hub.DropRoomCode(ctx, chat.RoomPrefix+in.Name)
+		if err == nil && !had {
+			err = chat.Errorf(chat.CodeNotFound, "the room %q has no code", in.Name)
+		}
+		return nil, err
+	})
+	register(a, roleKey, huma.Operation{
+		OperationID: "freeName", Method: http.MethodDelete, Path: "/api/v1/names/{name}", Tags: []string{tag},
+		Summary: "Free a claimed name",
+		Description: "For open mode, where a client claims its name by a secret: from now on anybody may use the name, or claim it. " +
+			"Who has it now stays connected, and claims it again with the next hello unless somebody else was first: end the sessions if that is not meant.",
+		DefaultStatus: http.StatusNoContent,
+	}, func(ctx context.Context, in *freeNameInput) (*struct{}, error) {
+		had, err := a.opts.Hub.FreeName(ctx, in.Name)
+		if err == nil && !had {
+			err = chat.Errorf(chat.CodeNotFound, "nobody has claimed the name %q", in.Name)
+		}
+		return nil, err
+	})
+}
+
+// SetRoomCode gives a room a code, in place of another one.
+func (c *Client) SetRoomCode(ctx context.Context, room, code string) error {
+	return c.call(ctx, http.MethodPut, "rooms/"+url.PathEscape(room)+"/code", map[string]string{"code": code}, nil)
+}
+
+// DropRoomCode takes a room's code away.
+func (c *Client) DropRoomCode(ctx context.Context, room string) error {
+	return c.call(ctx, http.MethodDelete, "rooms/"+url.PathEscape(room)+"/code", nil, nil)
+}
+
+// FreeName ends the claim of a name.
+func (c *Client) FreeName(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "names/"+url.PathEscape(name), nil, nil)
+}
