@@ -53,6 +53,7 @@ type Options struct {
 	Migrations fs.FS // instead of the embedded ones, for tests
 
 	window, recent int // instead of windowEvents and recentEvents, for tests
+	deliveries     int // instead of keepDeliveries, for tests
 }
 
 // Store is a chat.Store in one SQLite file. It has the capabilities Backup,
@@ -84,8 +85,11 @@ type Store struct {
 	renewed bool         // this open gave the log a new epoch
 	pruning sync.Mutex
 	counted int64 // guarded by pruning: up to here every topic's events were counted
+	orphans bool  // guarded by pruning: deliveries of endpoints that are gone were looked for
 	workers sync.WaitGroup
 	writer  *writer
+
+	hookWork chan struct{} // see WebhookWork
 }
 
 // readerConns is how many reads can run at once.

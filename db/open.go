@@ -113,11 +113,12 @@ func newStore(o Options, path string) (*Store, error) {
 	o.FilesReserve = cmp.Or(o.FilesReserve, filesReserve)
 	o.window = cmp.Or(o.window, windowEvents)
 	o.recent = cmp.Or(o.recent, recentEvents)
+	o.deliveries = cmp.Or(o.deliveries, keepDeliveries)
 	s := &Store{
 		opts: o, path: path, full: o.Durability == Full, clock: o.Clock, log: o.Logger,
 		lock: flock.New(filepath.Join(o.Dir, lockName), flock.SetPermissions(0o600)), tail: newTail(int64(o.recent)),
 		readers: make(chan *conn, readerConns), queue: make(chan *op, queueLen),
-		closing: make(chan struct{}), stopped: make(chan struct{}),
+		closing: make(chan struct{}), stopped: make(chan struct{}), hookWork: make(chan struct{}, 1),
 	}
 	for range readerConns {
 		s.readers <- &conn{}
@@ -247,6 +248,9 @@ func (w *writer) start() error {
 	}
 	s.tail.reset(head)
 	if err := w.recollect(); err != nil {
+		return err
+	}
+	if err := w.loadHooks(); err != nil {
 		return err
 	}
 	return w.sweepSessions()

@@ -91,7 +91,10 @@ func (s *Store) Prune(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	err = s.sweep(ctx, s.opts.KeepAnswers, now, `DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ? LIMIT ?)`)
-	if err != nil || len(s.opts.Retain) == 0 {
+	if err != nil {
+		return 0, err
+	}
+	if err := s.pruneDeliveries(ctx, now); err != nil || len(s.opts.Retain) == 0 {
 		return 0, err
 	}
 	upTo, err := s.indexedUpTo(ctx)

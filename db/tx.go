@@ -24,6 +24,7 @@ type tx struct {
 	asked  map[uint64]struct{}     // the hashes that known answers for
 	first  []replaced              // events that gave way to a first one of this very transaction
 	freed  bool                    // files went: there may be blobs to take away
+	told   bool                    // a delivery to a webhook was queued
 
 	recalled []int64 // Seqs of messages whose body is gone from the log
 }
@@ -188,6 +189,11 @@ func (t *tx) write(events []chat.Event, hashes []uint64) error {
 		t.ids, t.hashes = append(t.ids, id), append(t.hashes, h)
 		t.head++
 		t.count++
+		if len(t.w.hooks) > 0 {
+			if err := t.tell(e); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -55,7 +55,11 @@ func (t *tx) record(id int64, n int, c chat.VoucherChange) error {
 	if err != nil {
 		return err
 	}
-	return t.append(c.Event())
+	event := []chat.Event{c.Event()}
+	if err := t.append(event...); err != nil {
+		return err
+	}
+	return t.tellVoucher(&event[0], c.Voucher.Code)
 }
 
 // change writes a voucher's new state, its log and its event.

@@ -108,6 +108,7 @@ type writer struct {
 	restedAt           time.Time        // when everything was written last
 	sinceShrink        int              // events since memory was given back
 	lax                bool             // commits do not wait for the disk now
+	hooks              []chat.Webhook   // that are told of events, see tell
 	args               []driver.Value
 
 	lastAt int64 // At of the newest event: the clock may go back, At does not
@@ -297,6 +298,9 @@ func (w *writer) publish(t *tx) {
 	}
 	w.s.stats.observe(t.count)
 	w.lastAt = t.at
+	if t.told {
+		defer w.s.wakeWebhooks()
+	}
 	w.s.stats.events.Add(int64(t.count))
 	f := &w.s.feed
 	f.mu.Lock() // so that a Tail that begins now knows exactly what is live
