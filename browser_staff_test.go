@@ -87,8 +87,8 @@ func (p tab) waits(css string) {
 // says waits until an element's text holds want.
 func (p tab) says(css, want string) {
 	p.t.Helper()
-	p.comes(fmt.Sprintf("%q in %s", want, css), fmt.Sprintf(`document.querySelector(%q).textContent.includes(%q)`, css, want),
-		fmt.Sprintf(`document.querySelector(%q).textContent`, css))
+	p.comes(fmt.Sprintf("%q in %s", want, css), fmt.Sprintf(`(document.querySelector(%q) || {textContent: ''}).textContent.includes(%q)`, css, want),
+		fmt.Sprintf(`(document.querySelector(%q) || document.body).textContent`, css))
 }
 
 // comes waits until a condition holds in the page; where it does not, it logs
@@ -107,7 +107,7 @@ func (p tab) comes(what, condition, look string) {
 // verdict waits for the answer to a scan.
 func (p tab) verdict(mood, state string) {
 	p.t.Helper()
-	p.comes("the verdict "+mood+" "+state, fmt.Sprintf(`(v => !v.hidden && v.dataset.mood === %q && v.dataset.state === %q)(document.querySelector('#verdict'))`, mood, state),
+	p.comes("the verdict "+mood+" "+state, fmt.Sprintf(`(v => v && !v.hidden && v.dataset.mood === %q && v.dataset.state === %q)(document.querySelector('#verdict'))`, mood, state),
 		`document.querySelector('#verdict').hidden + ' ' + document.querySelector('#verdict').innerText + document.querySelector('#code-error').textContent + document.querySelector('#scan-note').textContent`)
 }
 

@@ -55,7 +55,9 @@ export function makeDesk({ask, who, now, clock = () => Date.now(), changed, sign
    * nothing new is asked.
    */
   function submit(code, pass) {
-    const before = scans.find((s) => s.code === code && s.by === who() && (s.state === 'asking' || s.state === 'waiting' || clock() - s.seen < SAME))
+    // What was refused for its pass is another one with the next pass.
+    const same = (s) => s.state === 'asking' || s.state === 'waiting' || clock() - s.seen < SAME && (s.state === 'redeemed' || s.pass === pass)
+    const before = scans.find((s) => s.code === code && s.by === who() && !s.undo && same(s))
     if (before) {
       before.seen = clock()
       if (before.state === 'waiting') soon(0)

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestVoucherPages is an owner's page and a staff page side by side, in a real
+// browser: what the one shows is photographed, and read by the other one.
+func TestVoucherPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	t.Parallel()
+	chromium := browser(t)
+	dir, addr := t.TempDir(), freePort(t)
+	h := spawn(t, dir, "--addr="+addr, "--auth=token")
+	h.staff("Ann", "1 号门")
+	h.staff("Bob", "吧台")
+	issue := func(name string, more ...any) string {
+		order := map[string]any{"name": name, "owner": "alice"}
+		for i := 0; i < len(more); i += 2 {
+			order[more[i].(string)] = more[i+1]
+		}
+		return h.issue(order)[0].Code
+	}
+	first := issue("两杯茶", "note", "少糖")
+
+	alice := inHand(t, chromium, h.url+"/vouchers#token="+h.token("alice"), "alice")
+	alice.says("#list", "两杯茶")
+	if got := eval[string](alice, `location.href`); got != h.url+"/vouchers" {
+		t.Errorf("the address still says %s", got)
+	}
+	ann, bob := atDesk(t, chromium, h, "Ann"), atDesk(t, chromium, h, "Bob")
+
+	// The code on alice's screen, as a photo in the hand of Ann.
+	alice.shoot("owner-list")
+	alice.opens(first)
+	alice.shoot("owner-code")
+	photo := alice.photo("#card-qr")
+	ann.photographs(photo)
+	ann.verdict("good", "redeemed")
+	ann.says("#verdict-name", "两杯茶")
+	ann.says("#verdict-facts", "少糖")
+	alice.card("redeemed")
+	alice.says("#card-facts", "1 号门")
+	alice.says("#told", "两杯茶")
+	alice.shoot("owner-redeemed")
+	if v := h.voucher(first); v.RedeemedBy != "Ann" || v.Station != "1 号门" {
+		t.Errorf("the voucher: %+v", v)
+	}
+
+	// The same one twice: the page that did it asks nothing, another one is
+	// told who did it and where.
+	asked := ann.counts()
+	ann.photographs(photo)
+	ann.says("#verdict-late", "同一张券")
+	if n := ann.asked() - asked; n != 0 {
+		t.Errorf("the same photo twice made %d more requests", n)
+	}
+	bob.photographs(photo)
+	bob.verdict("bad", "refused")
+	for _, want := range []string{"1 号门", "Ann", "alice"} {
+		bob.says("#verdict-facts", want)
+	}
+	bob.says("#verdict-title", "已经核销过")
+	bob.shoot("staff-twice")
+	bob.closes()
+
+	// A screenshot of ten minutes ago.
+	second := issue("半价券")
+	alice.back()
+	alice.says("#list", "半价券")
+	alice.shoot("owner-second")
+	bob.photographs(alice.drawn(second + "." + passOf(alice.secret(second), time.Now().Add(-10*time.Minute))))
+	bob.verdict("bad", "refused")
+	bob.says("#verdict-title", "动态码过时了")
+	bob.shoot("staff-stale")
+	bob.closes()
+
+	// Slips are caught before anything is asked.
+	asked = bob.counts()
+	wrong := second[:27] + string("23456789ACDEFGHJKMNPQRTVWXY"[(strings.IndexByte("23456789ACDEFGHJKMNPQRTVWXY", second[27])+1)%27])
+	bob.types(wrong)
+	bob.says("#code-error", "输错了")
+	bob.shoot("staff-slip")
+	if n := bob.asked() - asked; n != 0 {
+		t.Errorf("a slip made %d requests", n)
+	}
+
+	// The server is gone: what is known is shown, and nothing is redeemed.
+	alice.opens(second)
+	h.kill()
+	alice.comes("the page to say that it is alone", `!document.querySelector('#old').hidden`, `document.querySelector('#link-text').textContent`)
+	bob.photographs(alice.photo("#card-qr"))
+	bob.verdict("wait", "waiting")
+	bob.says("#verdict-title", "还没有核销")
+	bob.shoot("staff-offline")
+	bob.closes()
+	bob.says("#waiting-text", "1 张券还没有核销")
+	alice.card("issued")
+	h = spawn(t, dir, "--addr="+addr, "--auth=token")
+	bob.verdict("good", "redeemed")
+	bob.says("#verdict-late", "现在核销成功")
+	bob.shoot("staff-late")
+	alice.card("redeemed")
+	alice.says("#card-facts", "吧台")
+	bob.closes()
+
+	// A scan that had no answer outlives the page.
+	third := issue("第三杯")
+	eval[bool](ann, `(window.fetch = () => Promise.reject(new TypeError('no network')), true)`)
+	ann.closes()
+	ann.types(third)
+	ann.verdict("wait", "waiting")
+	ann.do("reload", chromedp.Reload())
+	ann.verdict("good", "redeemed")
+	ann.says("#verdict-late", "现在核销成功")
+	ann.closes()
+	var log struct{ Log []struct{ Action string } }
+	h.get("/api/v1/vouchers/"+third, &log)
+	if len(log.Log) != 2 {
+		t.Errorf("the log of the third: %+v", log)
+	}
+
+	// Undone: the owner sees that it is good again.
+	ann.comes("the undo", `document.querySelector('[data-scan="`+third+`"] .undo')`, `document.querySelector('#recent').innerText`)
+	eval[bool](ann, `(document.querySelector('[data-scan="`+third+`"] .undo').click(), true)`)
+	ann.shoot("staff-undo")
+	ann.do("say why", chromedp.SendKeys(chromedp.CSS("#reason"), "点错了\r"))
+	ann.says(`[data-scan="`+third+`"] .became`, "已撤销")
+	alice.back()
+	alice.comes("the voucher to be good again", `document.querySelector('[data-code="`+third+`"][data-status="issued"]')`, `document.querySelector('#list').innerText`)
+	ann.shoot("staff-recent")
+
+	// It expires before the eyes of its owner.
+	soon := issue("马上过期", "expires_at", time.Now().Add(3*time.Second).UnixMilli())
+	alice.comes("the fourth", `document.querySelector('[data-code="`+soon+`"]')`, `document.querySelector('#list').innerText`)
+	alice.opens(soon)
+	alice.card("expired")
+	alice.shoot("owner-expired")
+}
+
+// atDesk opens the staff page and signs in.
+func atDesk(t *testing.T, browser context.Context, h *house, name string) tab {
+	t.Helper()
+	p := inHand(t, browser, h.url+"/staff", name)
+	p.waits("#name")
+	p.signIn(name, staffPIN)
+	p.waits("#code")
+	return p
+}
+
+// voucher reads one.
+func (h *house) voucher(code string) voucher {
+	h.t.Helper()
+	var out struct{ Voucher voucher }
+	h.get("/api/v1/vouchers/"+code, &out)
+	return out.Voucher
+}
+
+// opens shows a voucher large, on the owner's page.
+func (p tab) opens(code string) {
+	p.t.Helper()
+	p.comes("the voucher", `document.querySelector('[data-code="`+code+`"]')`, `document.querySelector('#list').innerText`)
+	eval[bool](p, `(document.querySelector('[data-code="`+code+`"]').click(), true)`)
+	p.waits("#card")
+}
+
+// back leaves it again.
+func (p tab) back() {
+	p.t.Helper()
+	p.do("go back", chromedp.Click(chromedp.CSS("#card-back")), chromedp.WaitNotVisible(chromedp.CSS("#card")))
+}
+
+// card waits until the voucher that is shown large is in this state.
+func (p tab) card(status string) {
+	p.t.Helper()
+	p.comes("the card to be "+status, `(c => c && !c.hidden && c.dataset.status === '`+status+`')(document.querySelector('#card'))`, `document.querySelector('#card').innerText`)
+}
+
+// photo is what stands on the screen there, pixel by pixel.
+func (p tab) photo(css string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	p.comes("a code in "+css, fmt.Sprintf(`document.querySelector('%s svg')`, css), `document.body.innerText`)
+	png, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(css)))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.keep(png)
+}
+
+func (p tab) keep(png []byte) string {
+	p.t.Helper()
+	file := filepath.Join(p.t.TempDir(), "photo.png")
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+	return file
+}
+
+// drawn is a photo of a QR code that the page did not show, made by its own
+// parts.
+func (p tab) drawn(text string) string {
+	p.t.Helper()
+	eval[bool](p, fmt.Sprintf(`import(document.querySelector('link[href*="/assets/qr."]').href).then(({qrSVG}) => {
+		const box = document.createElement('div')
+		box.id = 'drawn'
+		box.style.position = 'fixed'
+		box.style.top = box.style.left = box.style.zIndex = '20'
+		box.style.width = '300px'
+		box.append(qrSVG(%q, {label: 'test'}))
+		document.body.append(box)
+		return true
+	})`, text), chromedp.EvalAwaitPromise)
+	file := p.photo("#drawn")
+	eval[bool](p, `(document.querySelector('#drawn').remove(), true)`)
+	return file
+}
+
+// secret is what the owner's page makes a voucher's pass of.
+func (p tab) secret(code string) []byte {
+	p.t.Helper()
+	find := fmt.Sprintf(`(JSON.parse(localStorage.getItem('teahouse.vouchers.alice')).vouchers.find(v => v.code === %q) || {}).pass`, code)
+	p.comes("the secret of the pass", find, `localStorage.getItem('teahouse.vouchers.alice')`)
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(eval[string](p, find))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return secret
+}
+
+// passOf is RFC 6238, written once more.
+func passOf(secret []byte, at time.Time) string {
+	mac := hmac.New(sha1.New, secret)
+	_ = binary.Write(mac, binary.BigEndian, uint64(at.Unix()/30))
+	sum := mac.Sum(nil)
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&0x7fffffff%1_000_000)
+}
+
+// photographs gives the staff page a photo, as its camera would.
+func (p tab) photographs(file string) {
+	p.t.Helper()
+	p.closes()
+	p.do("take a photo", chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{file}))
+}
+
+// closes takes an answer off the staff page's screen.
+func (p tab) closes() {
+	p.t.Helper()
+	p.comes("the answer to go", `(() => {
+		const verdict = document.querySelector('#verdict')
+		if (!verdict.hidden) document.querySelector('#verdict-next').click()
+		return verdict.hidden
+	})()`, `document.querySelector('#verdict').innerText`)
+}
+
+// counts begins to count the page's requests and returns how many there were.
+func (p tab) counts() int {
+	p.t.Helper()
+	return eval[int](p, `(window.asked === undefined && (window.asked = 0, window.plain = window.fetch, window.fetch = (...a) => (window.asked++, window.plain(...a))), window.asked)`)
+}
+
+func (p tab) asked() int {
+	p.t.Helper()
+	return eval[int](p, `window.asked`)
+}
+
