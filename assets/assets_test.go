@@ -144,7 +144,7 @@ func TestReferencesResolve(t *testing.T) {
 }
 
 // Modules that a page fetches when they are needed, by import().
-var lazy = map[string]bool{"qr.js": true, "vendor/qr-make.js": true}
+var lazy = map[string]bool{"qr.js": true, "vendor/qr-make.js": true, "vendor/tus.js": true}
 
 func TestHashFollowsContent(t *testing.T) {
 	t.Parallel()

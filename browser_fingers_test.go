@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+)
+
+// What people do with a page: look at it, press its keys, touch it.
+
+// size makes the page a phone's (with touch, below 500 pixels) or a desktop's.
+func (p tab) size(width, height int64) {
+	p.t.Helper()
+	opts := []chromedp.EmulateViewportOption{}
+	if width < 500 {
+		opts = append(opts, chromedp.EmulateMobile, chromedp.EmulateTouch)
+	}
+	p.do("size", chromedp.EmulateViewport(width, height, opts...))
+}
+
+func (p tab) key(keys string, opts ...chromedp.KeyOption) {
+	p.t.Helper()
+	p.do(fmt.Sprintf("press %q", keys), chromedp.KeyEvent(keys, opts...))
+}
+
+func (p tab) click(selector string) {
+	p.t.Helper()
+	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// until waits until the page finds this true.
+func (p tab) until(what, script string) {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !eval[bool](p, "!!("+script+")") {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the page of %s never had: %s (%s)\n%s", p.who, what, script, eval[string](p, "document.querySelector('#talk').innerText"))
+		}
+		<-time.After(30 * time.Millisecond)
+	}
+}
+
+// seesKey waits for the message with this key.
+func (p tab) seesKey(key string) {
+	p.t.Helper()
+	p.until("the message "+key, `document.querySelector('[data-message][data-key="`+key+`"]')`)
+}
+
+// menu chooses an entry of a message's menu, by mouse.
+func (p tab) menu(message, entry string) {
+	p.t.Helper()
+	x, y := p.middle(message + " .said")
+	p.do("hover", chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, x, y))
+	p.click(message + " .more")
+	p.until("the entry "+entry, `[...document.querySelectorAll('#menu [role=menuitem]')].some(n => n.textContent === `+jsText(entry)+`)`)
+	eval[int](p, `[...document.querySelectorAll('#menu [role=menuitem]')].find(n => n.textContent === `+jsText(entry)+`).click(); 1`)
+}
+
+// middle is where the first element of this selector is, once it is there.
+func (p tab) middle(selector string) (x, y float64) {
+	p.t.Helper()
+	p.until(selector, "document.querySelector("+jsText(selector)+")")
+	at := eval[[2]float64](p, `(() => {
+		const n = document.querySelector(`+jsText(selector)+`)
+		n.scrollIntoView({block: 'nearest'})
+		const r = n.getBoundingClientRect()
+		return [r.left + Math.min(r.width / 2, 40), r.top + r.height / 2]
+	})()`)
+	return at[0], at[1]
+}
+
+func (p tab) tap(selector string) {
+	p.t.Helper()
+	x, y := p.middle(selector)
+	p.do("tap "+selector, chromedp.TapXY(x, y))
+}
+
+// press holds a finger on it for as long as a menu takes to open.
+func (p tab) press(selector string) {
+	p.t.Helper()
+	x, y := p.middle(selector)
+	finger := func(typ input.DispatchTouchEventType, points ...*input.TouchPoint) chromedp.Action[chromedp.Void] {
+		return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			if points == nil {
+				points = []*input.TouchPoint{}
+			}
+			_, err := cdp.Call(ctx, target, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: typ, TouchPoints: points})
+			return err
+		})
+	}
+	p.do("touch "+selector, finger(input.DispatchTouchEventTypeTouchStart, &input.TouchPoint{X: x, Y: y}))
+	p.until("the menu of a long press", `document.querySelector('#menu')`)
+	p.do("let go", finger(input.DispatchTouchEventTypeTouchEnd))
+}
+
+// jsText is a string as JavaScript writes it.
+func jsText(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
