@@ -61,7 +61,6 @@ const house = {
   recall: (item) => open.recall(item.seq),
   reply: (item) => composer.setReply(item),
   mention: (name) => composer.mention(name),
-  send: (text) => open.send({text}),
   typing: (is) => open && open.signal({typing: is}),
   person: (name) => people.card(name),
   copyText,
