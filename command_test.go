@@ -34,6 +34,15 @@ func TestCommands(t *testing.T) {
 	}
 	token := ok("token", "--data="+data, "--user=bob", "--ttl=1h")
 	bob, _ := enter(t, h.ws(), "bob", "token", token)
+	link := ok("token", "--data="+data, "--user=bob", "--page=vouchers", "--base=https://tea.example/")
+	if rest, found := strings.CutPrefix(link, "https://tea.example/vouchers#token="); !found || strings.Count(rest, ".") != 2 {
+		t.Errorf("the link: %s", link)
+	}
+	if code, link, note := command(t, "token", "--data="+data, "--user=bob", "--page=chat"); code != exitOK || !strings.HasPrefix(link, h.url+"/#token=") || !strings.Contains(note, "--base") {
+		t.Errorf("the link to the chat page: %d %s %s", code, link, note)
+	}
+	fails(exitUsage, "vouchers or chat", "token", "--data="+data, "--user=bob", "--page=shop")
+	fails(exitUsage, "--base", "token", "--data="+data, "--user=bob", "--page=chat", "--base=tea")
 	if out := ok("push", "--data="+data, "--user=bob", "--key=p1", "the tea", "is ready"); !strings.Contains(out, "user:bob") || !strings.Contains(out, "to 1 connection") {
 		t.Errorf("push: %q", out)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,17 +59,21 @@ func remoteCommands() []*cli.Command {
 			Flags: remoteFlags(
 				&cli.StringFlag{Name: "user", Usage: "`USER` whom the token proves"},
 				&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long it is good"},
+				&cli.StringFlag{Name: "page", Usage: "print a link with it instead, which opens `PAGE`: vouchers or chat"},
+				&cli.StringFlag{Name: "base", Usage: "`URL` by which those who get the link reach the server (default: that of --url)"},
 			),
 			Action: remote(func(c *cli.Context, server *api.Client) error {
 				if c.String("user") == "" {
 					return usage("say whose token it is: teahouse token --user USER")
 				}
+				if _, ok := tokenPages[c.String("page")]; !ok {
+					return usage("--page %q: it is vouchers or chat", c.String("page"))
+				}
 				t, err := server.IssueToken(c.Context, c.String("user"), c.Duration("ttl"))
 				if err != nil {
 					return err
 				}
-				fmt.Fprintln(c.App.Writer, t.Token)
-				return nil
+				return printToken(c, server.URL, t.Token)
 			}),
 		},
 		{
@@ -149,6 +155,29 @@ func remote(act func(*cli.Context, *api.Client) error) cli.ActionFunc {
 		}
 		return remoteError(act(c, server))
 	}
+}
+
+// tokenPages are the paths of the pages that a token opens.
+var tokenPages = map[string]string{"": "", "chat": "/", "vouchers": "/vouchers"}
+
+// printToken prints a token, or a link that comes in with it. The token is
+// behind the #, so that no server and no proxy writes it down.
+func printToken(c *cli.Context, server, token string) error {
+	path := tokenPages[c.String("page")]
+	if path == "" {
+		fmt.Fprintln(c.App.Writer, token)
+		return nil
+	}
+	base := cmp.Or(c.String("base"), server)
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" {
+		return usage("--base %q is no address like https://tea.example", base)
+	}
+	if ip := net.ParseIP(u.Hostname()); c.String("base") == "" && ip != nil && ip.IsLoopback() {
+		fmt.Fprintln(c.App.ErrWriter, "this link works on this computer only; name the address that others use with --base")
+	}
+	fmt.Fprintln(c.App.Writer, strings.TrimRight(base, "/")+path+"#token="+token)
+	return nil
 }
 
 func remoteError(err error) error {
