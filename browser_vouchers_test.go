@@ -278,4 +278,3 @@ func (p tab) asked() int {
 	p.t.Helper()
 	return eval[int](p, `window.asked`)
 }
-

@@ -58,6 +58,7 @@ export function makeCard({get, now, closed}) {
     $('card-name').textContent = v.name
     $('card-qr').hidden = $('card-code').hidden = !usable
     $('card-mark').hidden = usable
+    $('card-pass').hidden = $('card-shot').hidden = true
     $('card-mark-icon').setAttribute('href', status === 'redeemed' ? '#i-yes' : '#i-no')
     $('card-status').textContent = usable ? '' : t('v_' + status)
     $('card-code').replaceChildren(...groups(v.code).map((g) => el('span', {}, g)))
