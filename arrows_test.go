@@ -46,6 +46,8 @@ var rooms = map[string][]string{
 	"github.com/swaggest/swgui":           {"chat/api"},
 	"golang.org/x/crypto":                 {"chat", "chat/api"},
 	"golang.org/x/text":                   {"chat"},
+	"github.com/tus/tusd/v2":              {"chat/api"},
+	"golang.org/x/exp":                    {"chat/api"}, // tusd takes its logger from there
 }
 
 // vague are names that say nothing of what a package is for: a helper lives

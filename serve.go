@@ -38,6 +38,8 @@ type serveOptions struct {
 	stopWait       time.Duration
 	pingEvery      time.Duration
 	reverseWindow  time.Duration
+	maxUpload      int64
+	filesQuota     int64
 	passMode       chat.PassMode
 	recallWindow   time.Duration
 	qr             string
@@ -79,6 +81,8 @@ func serveCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.IntFlag{Name: "recent-bytes", Value: 32 << 20, Usage: "`BYTES` of recent events kept in memory for those who come back"},
 			&cli.IntFlag{Name: "replay-max", Value: 20_000, Usage: "events that one reconnect may replay; beyond, it gets the newest page"},
 			&cli.DurationFlag{Name: "recall-window", Value: 2 * time.Minute, Usage: "how long after it was sent a message can be recalled by its sender; 0: not at all"},
+			&cli.StringFlag{Name: "max-upload", Value: "20MB", Usage: "`SIZE` of one uploaded file at most; 0 takes no files"},
+			&cli.StringFlag{Name: "files-quota", Value: "2GB", Usage: "`SIZE` that all uploaded files together may take on the disk"},
 			&cli.DurationFlag{Name: "reverse-window", Value: 24 * time.Hour, Usage: "how long after it the redemption of a voucher can be reversed"},
 			&cli.StringFlag{Name: "voucher-pass", Value: string(chat.PassOptional), Usage: "`MODE` of the number that changes every 30 s in a voucher's QR code: optional (a plain code does as well), required or off"},
 			&cli.DurationFlag{Name: "ping-every", Value: 24 * time.Second, Usage: "how long a connection may be silent before it is pinged, 1s to 60s; less than the read timeout of a proxy in front"},
@@ -192,6 +196,15 @@ func serveOptionsFrom(c *cli.Context, stdout, stderr io.Writer) (*serveOptions, 
 		o.retain = append(o.retain, r)
 	}
 	var err error
+	if o.maxUpload, err = parseSize("max-upload", c.String("max-upload")); err != nil {
+		return nil, err
+	}
+	if o.filesQuota, err = parseSize("files-quota", c.String("files-quota")); err != nil {
+		return nil, err
+	}
+	if o.maxUpload > o.filesQuota {
+		return nil, usage("--max-upload (%s) cannot be larger than --files-quota (%s), which holds all files", c.String("max-upload"), c.String("files-quota"))
+	}
 	if o.proxies, err = parseProxies(c.StringSlice("trusted-proxy")); err != nil {
 		return nil, err
 	}
@@ -244,7 +257,7 @@ func serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer pushes.close()
-	store, err := db.Open(ctx, db.Options{Dir: o.data, Durability: o.durability, Retain: o.retain, Logger: log})
+	store, err := db.Open(ctx, db.Options{Dir: o.data, Durability: o.durability, Retain: o.retain, FilesQuota: o.filesQuota, Logger: log})
 	if err != nil {
 		return openError(err)
 	}
@@ -272,7 +285,9 @@ func serve(ctx context.Context, o *serveOptions) error {
 		ReverseWindow: o.reverseWindow, RecallWindow: o.recallWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Doors: store, Logger: log,
 	})
 	local := rand.Text()
+	origins := chat.LocalOrigins(o.allowOrigin...)
 	web, err := api.New(api.Options{
+		Files: store, Uploads: api.FileOptions{Max: o.maxUpload, Quota: o.filesQuota, Tokens: o.tokens, CheckOrigin: origins},
 		Hub: hub, Store: store, Tokens: tokens, LocalKey: local, Addr: o.proxies.client, Folder: o.data, Version: version(),
 		StoreStats: func() api.StoreStats { return api.StoreStats(store.Stats()) }, Logger: log,
 	})
@@ -280,12 +295,14 @@ func serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	server := &http.Server{
-		Handler:           routes(hub, web, tokens, o),
+		Handler:           routes(hub, web, tokens, origins, o),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+
+	server.RegisterOnShutdown(web.Stop)
 
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- hub.Run(context.WithoutCancel(ctx)) }()
@@ -346,10 +363,10 @@ func serve(ctx context.Context, o *serveOptions) error {
 }
 
 // routes mounts everything on one port.
-func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, o *serveOptions) http.Handler {
+func routes(hub *chat.Hub, web *api.API, tokens *api.Tokens, origins func(*http.Request) bool, o *serveOptions) http.Handler {
 	mux := http.NewServeMux()
 	web.Register(mux)
-	native := chat.ServerOptions{Dialect: wire.Native{}, ClientAddr: o.proxies.client, CheckOrigin: chat.LocalOrigins(o.allowOrigin...)}
+	native := chat.ServerOptions{Dialect: wire.Native{}, ClientAddr: o.proxies.client, CheckOrigin: origins}
 	var legacyAuth chat.Authenticator
 	if o.tokens {
 		// A token is shown, not sent along by the browser: any page may try.

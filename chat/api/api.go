@@ -74,6 +74,9 @@ type Options struct {
 	LocalKey string
 	// Folder is where a backup is made before it is sent: the data folder.
 	Folder string
+	// Files keeps what is uploaded, within Uploads; nil is no files.
+	Files   Files
+	Uploads FileOptions
 	// Version stands in the API's description and in the metrics.
 	Version string
 	// Addr returns the address of who asks. nil takes it from the connection,
@@ -103,6 +106,10 @@ type API struct {
 	stats  metrics
 
 	backup sync.Mutex // held while one is made and sent
+
+	files    *fileDoor       // nil without Options.Files
+	stopping context.Context // ends with Stop
+	stop     context.CancelFunc
 }
 
 // Bounds of a request. A call to 10,000 users with long ids in another script
@@ -129,6 +136,10 @@ func New(o Options) (*API, error) {
 	}
 	a := &API{opts: o, mux: http.NewServeMux(), cross: make(map[string]bool),
 		guard: newGuard[netip.Prefix](o.Now, guardBurst, guardEvery)}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	if o.Files != nil {
+		a.files = newFileDoor(a)
+	}
 	a.pass.init()
 	a.pins.init(o.Now)
 	a.codes.init(o.Now)
@@ -149,6 +160,7 @@ func New(o Options) (*API, error) {
 	a.registerTokens()
 	a.registerKeys()
 	a.registerBackup()
+	a.registerFiles()
 	tidy(a.huma.OpenAPI())
 	a.spec.init(a.huma.OpenAPI(), o.Logger)
 	return a, nil
@@ -160,6 +172,9 @@ func New(o Options) (*API, error) {
 // have none either ("/" and not "GET /"), or ServeMux sees a conflict.
 func (a *API) Register(mux *http.ServeMux) {
 	mux.Handle("/api/", a)
+	if a.files != nil {
+		a.files.register(mux)
+	}
 	mux.HandleFunc("GET /openapi.json", a.openAPIJSON)
 	mux.HandleFunc("GET /openapi.yaml", a.openAPIYAML)
 	mux.HandleFunc("GET /docs", a.docs.index)
@@ -168,6 +183,10 @@ func (a *API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /metrics", a.metrics)
 }
+
+// Stop breaks off uploads and downloads, which may take long: uploads go on
+// after the next start. Call it when the server begins to stop.
+func (a *API) Stop() { a.stop() }
 
 // Close waits for what still runs behind finished requests. Call it after the
 // HTTP server has stopped and before the store is closed.
@@ -215,23 +234,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	defer func() { a.stats.count(c.operation, sw.status) }()
 	defer func() {
-		v := recover()
-		if v == nil {
-			return
+		if v := recover(); v != nil {
+			a.survive(v, sw, r)
 		}
-		if v == http.ErrAbortHandler {
-			panic(v) // meant: the connection is cut, so that the caller sees it
-		}
-		if err, ok := v.(error); ok && sw.status != 0 && !isRuntime(err) {
-			// huma panics when an answer cannot be written: nobody reads it.
-			a.opts.Logger.Debug("answer not sent", "request", c.id, "operation", c.operation, "err", err)
-			panic(http.ErrAbortHandler)
-		}
-		a.opts.Logger.Error("request panicked", "request", c.id, "operation", c.operation, "panic", v, "stack", string(debug.Stack()))
-		if sw.status != 0 {
-			panic(http.ErrAbortHandler)
-		}
-		writeProblem(sw, r, chat.Errorf(chat.CodeInternal, ""))
 	}()
 
 	if r.Method == http.MethodOptions && a.preflight(sw, r) {
@@ -256,6 +261,41 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	a.mux.ServeHTTP(sw, r)
+}
+
+// direct serves what is no operation of huma, because bytes stream there.
+func (a *API) direct(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, c := a.with(r)
+		sw := &statusWriter{ResponseWriter: w}
+		sw.Header().Set("X-Request-Id", c.id)
+		sw.Header().Set("X-Content-Type-Options", "nosniff")
+		defer func() { a.stats.count(c.operation, sw.status) }()
+		defer func() {
+			if v := recover(); v != nil {
+				a.survive(v, sw, r)
+			}
+		}()
+		h(sw, r)
+	})
+}
+
+// survive answers for a handler that panicked with v.
+func (a *API) survive(v any, sw *statusWriter, r *http.Request) {
+	c := callOf(r.Context())
+	if v == http.ErrAbortHandler {
+		panic(v) // meant: the connection is cut, so that the caller sees it
+	}
+	if err, ok := v.(error); ok && sw.status != 0 && !isRuntime(err) {
+		// huma panics when an answer cannot be written: nobody reads it.
+		a.opts.Logger.Debug("answer not sent", "request", c.id, "operation", c.operation, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	a.opts.Logger.Error("request panicked", "request", c.id, "operation", c.operation, "panic", v, "stack", string(debug.Stack()))
+	if sw.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(sw, r, chat.Errorf(chat.CodeInternal, ""))
 }
 
 // unknown answers for a path or method that no operation has.

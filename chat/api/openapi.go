@@ -21,7 +21,7 @@ func config(version string) huma.Config {
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "Teahouse", Version: version, Description: about},
 			Tags: []*huma.Tag{ // in the order of the page
-				{Name: "Events"}, {Name: "Vouchers"}, {Name: "Staff"}, {Name: "Sessions"}, {Name: "Tokens"}, {Name: "Keys"}, {Name: "Operations"},
+				{Name: "Events"}, {Name: "Vouchers"}, {Name: "Staff"}, {Name: "Sessions"}, {Name: "Tokens"}, {Name: "Keys"}, {Name: "Files"}, {Name: "Operations"},
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),

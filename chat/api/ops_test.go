@@ -52,7 +52,7 @@ func TestOpenAPIIsCurrent(t *testing.T) {
 	must(t, json.Unmarshal(got, &doc))
 	for path, ops := range doc.Paths {
 		for method, op := range ops {
-			if op.OperationID == "" || len(op.Security) == 0 || op.Responses["default"] == nil || len(op.Responses) != 2 {
+			if op.OperationID == "" || len(op.Security) == 0 || op.Responses["default"] == nil || len(op.Responses) < 2 {
 				t.Errorf("%s %s is not described whole: %+v", method, path, op)
 			}
 		}
