@@ -1,14 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"teahouse/chat"
 )
 
 // TestStaffPage is /staff in a real browser.
@@ -32,14 +38,149 @@ func TestStaffPage(t *testing.T) {
 	ann.says("#station", "1 号门")
 	ann.shoot("staff-desk")
 
-	v := h.issue(map[string]any{"name": "两杯茶 <b>🍵</b>", "owner": "alice", "note": "no sugar"})[0]
-	ann.types(v.Code[:27])
+	issue := func(name string) string {
+		return h.issue(map[string]any{"name": name, "owner": "alice", "note": "no sugar"})[0].Code
+	}
+	first := issue("两杯茶 <b>🍵</b>")
+	ann.types(first[:27])
 	ann.says("#code-error", "27")
-	ann.types(v.Code)
+	ann.types(strings.ToLower(chat.ShowVoucherCode(first)))
 	ann.verdict("good", "redeemed")
 	ann.says("#verdict-name", "两杯茶 <b>🍵</b>")
 	ann.says("#verdict-facts", "alice")
 	ann.shoot("staff-good")
+
+	// A scanner is a keyboard, and nobody clicked anything: over the answer to
+	// the one before, with Enter twice.
+	second := issue("third hand")
+	ann.do("scan", chromedp.KeyEvent(second+"\r\r"))
+	ann.verdict("good", "redeemed")
+	ann.says("#verdict-name", "third hand")
+	ann.closes()
+	// With an input method that swallows the letters, and another layout.
+	for i, key := range []string{`'Process'`, `/[A-Z]/.test(c) ? 'абвгдежзийклмнопрстуфхцчшщ'[c.charCodeAt(0) - 65] : '&é"#(-è_çà'[c]`} {
+		name := fmt.Sprint("layout ", i)
+		eval[bool](ann, fmt.Sprintf(`[...%q].map(c => [%s, /\d/.test(c) ? 'Digit' + c : 'Key' + c]).concat([['Enter', 'Enter']]).forEach(([key, code]) =>
+			document.body.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true, cancelable: true}))) || true`, issue(name), key))
+		ann.verdict("good", "redeemed")
+		ann.says("#verdict-name", name)
+		ann.closes()
+	}
+	ann.do("scan something else", chromedp.KeyEvent("6901234567892\r"))
+	ann.says("#code-error", "1、I、L")
+
+	// The PIN is changed: the scan waits for who signs in again.
+	third := issue("after the PIN")
+	if a := h.call("PATCH", "/api/v1/staff/Ann", map[string]any{"pin": "135790"}); a.status != 200 {
+		t.Fatalf("the new PIN: %d %s", a.status, a.body)
+	}
+	ann.types(third)
+	ann.waits("#door")
+	ann.says("#door-error", "重新登录")
+	ann.verdict("wait", "waiting")
+	ann.closes()
+	ann.signIn("Ann", "135790")
+	ann.verdict("good", "redeemed")
+	ann.says("#verdict-name", "after the PIN")
+	ann.closes()
+
+	// Who signs out leaves nothing behind.
+	ann.do("sign out", chromedp.Click(chromedp.CSS("#leave")))
+	ann.waits("#door")
+	if kept := eval[string](ann, `Object.keys(localStorage).filter(k => k.includes('staff')).join()`); kept != "" {
+		t.Errorf("after signing out the browser keeps %s", kept)
+	}
+	for code, times := range map[string]int{first: 2, second: 2, third: 2} {
+		var log struct{ Log []struct{ Action string } }
+		if h.get("/api/v1/vouchers/"+code, &log); len(log.Log) != times {
+			t.Errorf("the log of %s: %+v", code, log.Log)
+		}
+	}
+}
+
+// TestStaffCamera: a voucher held before the camera; and what is left of the
+// pages on plain http in a LAN, where a browser gives them neither camera nor
+// cryptography.
+func TestStaffCamera(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts two browsers")
+	}
+	t.Parallel()
+	h := open(t, t.TempDir(), "--auth=token")
+	h.staff("Ann", "1 号门")
+	codes := h.issue(map[string]any{"name": "茶", "owner": "alice", "count": 2})
+	tea := "http://tea.test:" + h.host()[strings.LastIndexByte(h.host(), ':')+1:]
+	video := filepath.Join(t.TempDir(), "camera.y4m")
+	chromium := browser(t, chromedp.Flag("host-resolver-rules", "MAP tea.test 127.0.0.1"), chromedp.Flag("use-fake-ui-for-media-stream", true),
+		chromedp.Flag("use-fake-device-for-media-stream", true), chromedp.Flag("use-file-for-fake-video-capture", video))
+
+	// The browser opens the file when the page opens the camera.
+	alice := inHand(t, chromium, tea+"/vouchers#token="+h.token("alice"), "alice")
+	alice.opens(codes[0].Code)
+	film(t, video, alice.drawn(codes[1].Code))
+	ann := atDesk(t, chromium, h, "Ann")
+	ann.do("open the camera", chromedp.Click(chromedp.CSS("#camera")))
+	ann.verdict("good", "redeemed")
+	ann.shoot("staff-camera-good")
+	ann.closes()
+	ann.waits("#video")
+	ann.shoot("staff-camera")
+	// It is still held there: that is no second scan.
+	asked := ann.counts()
+	<-time.After(time.Second)
+	if eval[bool](ann, `!document.querySelector('#verdict').hidden`) || ann.asked() != asked {
+		t.Error("the same voucher, still before the camera, was scanned again")
+	}
+	ann.do("close the camera", chromedp.Click(chromedp.CSS("#camera")), chromedp.WaitNotVisible(chromedp.CSS("#view")))
+
+	far := inHand(t, chromium, tea+"/staff", "Ann, on plain http")
+	far.waits("#name")
+	far.signIn("Ann", staffPIN)
+	far.waits("#photo")
+	if eval[bool](far, `isSecureContext || !!crypto.subtle || !document.querySelector('#camera').hidden`) {
+		t.Error("plain http passes for a secure context")
+	}
+	far.says("#scan-note", "https")
+	far.shoot("staff-plain")
+	// The pass is made there, too.
+	far.photographs(alice.photo("#card-qr"))
+	far.verdict("good", "redeemed")
+	if text := eval[string](alice, `document.querySelector('#card-qr').dataset.text`); len(text) != len(codes[0].Code)+7 {
+		t.Errorf("the QR code held %q", text)
+	}
+	alice.card("redeemed")
+}
+
+// film makes a video of a photo: what a camera sees that is held before it.
+func film(t *testing.T, file, photo string) {
+	t.Helper()
+	raw, err := os.ReadFile(photo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := png.Decode(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const width, height, side = 640, 480, 300
+	frame := bytes.Repeat([]byte{150}, width*height)
+	b := img.Bounds()
+	for y := range side {
+		for x := range side {
+			at := color.GrayModel.Convert(img.At(b.Min.X+x*b.Dx()/side, b.Min.Y+y*b.Dy()/side)).(color.Gray)
+			frame[(y+90)*width+x+170] = at.Y/2 + 60 // no screen is as black, no paper as white
+		}
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\n", width, height)
+	for range 4 {
+		out.WriteString("FRAME\n")
+		out.Write(frame)
+		out.Write(bytes.Repeat([]byte{128}, width*height/2))
+	}
+	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const staffPIN = "246810"

@@ -117,7 +117,7 @@ func markupIsText(t *testing.T, chromium context.Context) {
 }
 
 // browser starts a Chromium and returns its context.
-func browser(t *testing.T) context.Context {
+func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -136,7 +136,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(func() { // the browser may still write for a moment
 		eventually(t, "the browser's folder to go", func() bool { return os.RemoveAll(dir) == nil })
 	})
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(dir),
 		chromedp.NoSandbox, // it refuses to start with one as root
@@ -145,7 +145,7 @@ func browser(t *testing.T) context.Context {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Env("HOME="+dir),
 		chromedp.WSURLReadTimeout(patience),
-	)...)
+	), more...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
