@@ -132,6 +132,7 @@ func remoteCommands() []*cli.Command {
 		},
 		voucherCommand(),
 		staffCommand(),
+		webhookCommand(),
 	}
 }
 

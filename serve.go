@@ -19,6 +19,7 @@ import (
 	"teahouse/assets"
 	"teahouse/chat"
 	"teahouse/chat/api"
+	"teahouse/chat/webhook"
 	"teahouse/chat/wire"
 	"teahouse/db"
 )
@@ -284,11 +285,12 @@ func serve(ctx context.Context, o *serveOptions) error {
 		Limits: o.limits, QueueBytes: o.queue, RecentBytes: o.recent, ReplayMax: o.replayMax,
 		ReverseWindow: o.reverseWindow, RecallWindow: o.recallWindow, Passes: chat.NewPasses(chat.PassOptions{Mode: o.passMode, Key: passKey}), PingEvery: o.pingEvery, Doors: store, Logger: log,
 	})
+	sender := webhook.New(webhook.Options{Store: store, Agent: "Teahouse/" + version(), Logger: log})
 	local := rand.Text()
 	origins := chat.LocalOrigins(o.allowOrigin...)
 	web, err := api.New(api.Options{
 		Files: store, Uploads: api.FileOptions{Max: o.maxUpload, Quota: o.filesQuota, Tokens: o.tokens, CheckOrigin: origins},
-		Hub: hub, Store: store, Tokens: tokens, LocalKey: local, Addr: o.proxies.client, Folder: o.data, Version: version(),
+		Hub: hub, Store: store, Tokens: tokens, Courier: sender, LocalKey: local, Addr: o.proxies.client, Folder: o.data, Version: version(),
 		StoreStats: func() api.StoreStats { return api.StoreStats(store.Stats()) }, Logger: log,
 	})
 	if err != nil {
@@ -311,6 +313,8 @@ func serve(ctx context.Context, o *serveOptions) error {
 	case err := <-hubDone:
 		return fmt.Errorf("the hub did not start: %w", err)
 	}
+	stopHooks := inBackground(ctx, sender.Run)
+	defer stopHooks()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -342,11 +346,14 @@ func serve(ctx context.Context, o *serveOptions) error {
 	httpDown := make(chan error, 1)
 	go func() { httpDown <- server.Shutdown(stopCtx) }() // closes the listener at once
 	pushDown := pushes.shutdown(stopCtx)
+	hooksDown := make(chan struct{})
+	go func() { defer close(hooksDown); stopHooks() }()
 	err = errors.Join(hub.Shutdown(stopCtx), <-httpDown, <-pushDown)
 	if err != nil {
 		_ = server.Close()
 	}
 	<-hubDone
+	<-hooksDown
 	web.Close()
 	closed = true
 	if cerr := store.Close(); cerr != nil {
@@ -360,6 +367,20 @@ func serve(ctx context.Context, o *serveOptions) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// inBackground runs something until stop is called, which waits for its end.
+func inBackground(ctx context.Context, run func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // routes mounts everything on one port.

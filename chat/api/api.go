@@ -58,6 +58,7 @@ type Store interface {
 	Agenda
 	Vouchers
 	Staff
+	Webhooks
 	Settings
 	Keys
 	Answers
@@ -69,6 +70,8 @@ type Options struct {
 	Hub    Hub
 	Store  Store
 	Tokens *Tokens
+	// Courier sends the webhooks; nil: this server sends none.
+	Courier Courier
 	// LocalKey is made anew at each start for the command line on the same
 	// machine; it acts as the operator. "" is none.
 	LocalKey string
@@ -161,6 +164,7 @@ func New(o Options) (*API, error) {
 	a.registerKeys()
 	a.registerBackup()
 	a.registerFiles()
+	a.registerWebhooks()
 	tidy(a.huma.OpenAPI())
 	a.spec.init(a.huma.OpenAPI(), o.Logger)
 	return a, nil

@@ -32,6 +32,8 @@ var begin = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // memory is a store and a hub in a few maps.
 type memory struct {
+	hooks // a real store, where a test needs one
+
 	mu       sync.Mutex
 	events   []chat.Event
 	settings map[string][]byte
