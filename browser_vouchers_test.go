@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -196,6 +198,11 @@ func (p tab) photo(css string) string {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	p.comes("a code in "+css, fmt.Sprintf(`document.querySelector('%s svg')`, css), `document.body.innerText`)
+	// A tab behind another one may not be painted.
+	p.do("come to the front", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, page.BringToFront, cdp.Empty{})
+		return err
+	}))
 	png, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(css)))
 	if err != nil {
 		p.t.Fatal(err)
