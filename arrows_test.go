@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 	"github.com/prometheus/client_golang": {"chat/api"},
 	"github.com/swaggest/swgui":           {"chat/api"},
 	"golang.org/x/crypto":                 {"chat", "chat/api"},
-	"golang.org/x/text":                   {"chat"},
+	"golang.org/x/text":                   {"chat", "chat/api"},
 	"github.com/tus/tusd/v2":              {"chat/api"},
 	"golang.org/x/exp":                    {"chat/api"}, // tusd takes its logger from there
 }

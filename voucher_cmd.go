@@ -21,7 +21,7 @@ func voucherCommand() *cli.Command {
 	key := &cli.StringFlag{Name: "key", Usage: "`KEY` of this request: with the same one it can be repeated without harm; a new one is made if it is missing"}
 	reason := &cli.StringFlag{Name: "reason", Usage: "`WHY`; it stands in the log"}
 	return &cli.Command{
-		Name: "voucher", Usage: "issue, show, redeem, reverse, void and list vouchers",
+		Name: "voucher", Usage: "issue, show, redeem, reverse, void, list, import and export vouchers",
 		Subcommands: []*cli.Command{
 			{
 				Name: "issue", Usage: "issue vouchers and print their codes", ArgsUsage: "NAME", OnUsageError: usageError,
@@ -77,6 +77,7 @@ func voucherCommand() *cli.Command {
 				),
 				Action: remote(listVouchers),
 			},
+			importCommand(), exportCommand(),
 		},
 	}
 }

@@ -118,6 +118,7 @@ type Hub struct {
 	passes  *Passes
 	doors   doors
 	marks   chan *markCall
+	imports chan struct{} // holds a token when something was imported
 	due     chan struct{} // holds a token when a voucher may be due earlier than expireVouchers knows
 
 	// The hub's own goroutine and no other uses these.
@@ -173,6 +174,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		dialects: make(map[string]*dialect),
 		replays:  make(chan struct{}, opts.Replays),
 		passes:   opts.Passes,
+		imports:  make(chan struct{}, 1),
 		due:      make(chan struct{}, 1),
 		marks:    make(chan *markCall, markTogether),
 		started:  make(chan struct{}),
@@ -216,6 +218,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	wg.Go(func() { h.later.run(ctx, laterDelay, h.flushAll) })
 	wg.Go(func() { h.probes.run(ctx, probeDelay, probeAll) })
 	wg.Go(func() { h.expireVouchers(ctx) })
+	wg.Go(func() { h.issueImports(ctx) })
 	wg.Go(func() { h.doors.tend(ctx) })
 	wg.Go(func() { h.keepMarks(ctx) })
 	h.ready.Store(true)

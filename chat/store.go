@@ -81,6 +81,22 @@ type Store interface {
 	// vouchers of that batch, as they are now, in the order of their issue.
 	Issue(ctx context.Context, o VoucherOrder) ([]Voucher, error)
 
+	// Import takes the import's rows in, all or none, to be issued by
+	// IssueImported. One whose Batch is there already changes nothing: it
+	// gets the state of the first one, or CodeKeyReused if its rows are
+	// others.
+	Import(ctx context.Context, i VoucherImport) (ImportState, error)
+
+	// ImportState returns how far the import of this batch is, or
+	// CodeNotFound.
+	ImportState(ctx context.Context, batch string) (ImportState, error)
+
+	// IssueImported issues the next chunk of what was imported, in the order
+	// of the imports and their rows, each voucher with its event as Issue
+	// does, in one transaction that also notes that it is done. It returns how
+	// many vouchers that were, 0 if nothing is left.
+	IssueImported(ctx context.Context) (int, error)
+
 	// Change does to the voucher what its Apply says at the time of the
 	// transaction, and appends the event of the change if it is the first
 	// one. State, log and event are one transaction: all of it is durable

@@ -162,10 +162,15 @@ func (o *VoucherOrder) Make(at int64) ([]Voucher, error) {
 	}
 	vouchers := make([]Voucher, o.Count)
 	for i := range vouchers {
-		vouchers[i] = Voucher{Code: NewVoucherCode(), Ref: o.Ref, Name: o.Name, Owner: o.Owner, Status: VoucherIssued,
-			Batch: o.Batch, Note: o.Note, IssuedAt: at, ExpiresAt: o.ExpiresAt}
+		vouchers[i] = o.make(at)
 	}
 	return vouchers, nil
+}
+
+// make is one of the order's vouchers.
+func (o *VoucherOrder) make(at int64) Voucher {
+	return Voucher{Code: NewVoucherCode(), Ref: o.Ref, Name: o.Name, Owner: o.Owner, Status: VoucherIssued,
+		Batch: o.Batch, Note: o.Note, IssuedAt: at, ExpiresAt: o.ExpiresAt}
 }
 
 // Again returns the vouchers of the order's batch, which was issued before, or

@@ -62,6 +62,18 @@ func (t *tx) record(id int64, n int, c chat.VoucherChange) error {
 	return t.tellVoucher(&event[0], c.Voucher.Code)
 }
 
+// issue writes a new voucher, its log and its event, and fills in its ID.
+func (t *tx) issue(c *chat.VoucherChange) (err error) {
+	v := &c.Voucher
+	v.ID, _, err = t.one(`INSERT INTO vouchers (code, ref, name, owner, status, batch, note, issued_at, expires_at, redeemed_at, redeemed_by, station)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '') RETURNING id`,
+		v.Code, v.Ref, v.Name, v.Owner, string(v.Status), v.Batch, v.Note, v.IssuedAt, v.ExpiresAt)
+	if err != nil {
+		return err
+	}
+	return t.record(v.ID, 1, *c)
+}
+
 // change writes a voucher's new state, its log and its event.
 func (t *tx) change(n int, c chat.VoucherChange) error {
 	v := c.Voucher
@@ -88,16 +100,11 @@ func (s *Store) Issue(ctx context.Context, o chat.VoucherOrder) (out []chat.Vouc
 			return err
 		}
 		for i := range out {
-			v := &out[i]
-			v.ID, _, err = t.one(`INSERT INTO vouchers (code, ref, name, owner, status, batch, note, issued_at, expires_at, redeemed_at, redeemed_by, station)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '') RETURNING id`,
-				v.Code, v.Ref, v.Name, v.Owner, string(v.Status), v.Batch, v.Note, v.IssuedAt, v.ExpiresAt)
-			if err != nil {
+			c := o.Issued(out[i])
+			if err := t.issue(&c); err != nil {
 				return err
 			}
-			if err := t.record(v.ID, 1, o.Issued(*v)); err != nil {
-				return err
-			}
+			out[i] = c.Voucher
 		}
 		return nil
 	})

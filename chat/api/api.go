@@ -30,6 +30,8 @@ type Hub interface {
 	ChangeVoucher(ctx context.Context, code string, a chat.VoucherAct) (chat.VoucherChange, error)
 	// ClockLeap tells whether the server's clock was set lately.
 	ClockLeap() (chat.ClockLeap, bool)
+	// Import takes many vouchers in, all or none, to be issued from now on.
+	Import(ctx context.Context, i chat.VoucherImport) (chat.ImportState, error)
 	// Publish appends the events, all or none, and hands them to the live
 	// connections. The deliveries come in the order of the events.
 	Publish(ctx context.Context, events []chat.Event) ([]chat.Delivery, error)
@@ -101,14 +103,16 @@ type API struct {
 	pins   pinCheck
 	codes  codeGuard
 	passes passGuard
-	cross  map[string]bool // patterns of what pages of other sites may call
+	cross  map[string]bool  // patterns of what pages of other sites may call
+	large  map[string]int64 // patterns of what takes larger bodies: how large
 	uses   keyUses
 	flight inflight
 	spec   document
 	docs   docs
 	stats  metrics
 
-	backup sync.Mutex // held while one is made and sent
+	backup    sync.Mutex // held while one is made and sent
+	importing sync.Mutex // held while one is read: its rows are in memory
 
 	files    *fileDoor       // nil without Options.Files
 	stopping context.Context // ends with Stop
@@ -137,7 +141,7 @@ func New(o Options) (*API, error) {
 	if o.Addr == nil {
 		o.Addr = peerAddr
 	}
-	a := &API{opts: o, mux: http.NewServeMux(), cross: make(map[string]bool),
+	a := &API{opts: o, mux: http.NewServeMux(), cross: make(map[string]bool), large: make(map[string]int64),
 		guard: newGuard[netip.Prefix](o.Now, guardBurst, guardEvery)}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	if o.Files != nil {
@@ -157,6 +161,7 @@ func New(o Options) (*API, error) {
 	a.registerScheduled()
 	a.registerTopics()
 	a.registerVouchers()
+	a.registerVoucherFiles()
 	a.registerStaff()
 	a.registerSessions()
 	a.registerDoors()
@@ -247,6 +252,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	handler, pattern := a.mux.Handler(r)
+	limit, patience := int64(eventsBody+1), 2*callTimeout
+	if large := a.large[pattern]; large > 0 {
+		limit, patience = large+1, importPatience
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	}
 	if a.cross[pattern] {
 		allowAnyOrigin(h)
 	}
@@ -256,8 +266,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The write deadline keeps a caller that does not read from holding on to
 	// its answer for ever; a backup sets its own.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * callTimeout))
-	r.Body = http.MaxBytesReader(w, r.Body, eventsBody+1)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
 		// Bodies are JSON whatever they are called: `curl -d` and old PHP code
 		// call it a form. Cross-site requests are refused where a browser
@@ -334,6 +344,9 @@ func register[I, O any](a *API, need role, op huma.Operation, fn func(context.Co
 	op.Security = need.security(also)
 	if need == roleNone || also != nil {
 		a.cross[op.Method+" "+op.Path] = true
+	}
+	if large, ok := op.Metadata[metaLarge].(int64); ok {
+		a.large[op.Method+" "+op.Path] = large
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)

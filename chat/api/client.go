@@ -97,14 +97,22 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any, hea
 // do sends a request and returns a successful response, or an error. header
 // are pairs.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, header ...string) (*http.Response, error) {
+	var in io.Reader = http.NoBody
+	if body != nil {
+		in = bytes.NewReader(body)
+	}
+	return c.send(ctx, method, path, in, header...)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, header ...string) (*http.Response, error) {
 	target := strings.TrimRight(c.URL, "/") + "/api/v1/" + path
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, &chat.Error{Code: chat.CodeBadRequest, Message: "the server's address " + c.URL + " is not a URL; write it like http://127.0.0.1:8040", Err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Key)
 	req.Header.Set("Accept", "application/json")
-	if body != nil {
+	if body != http.NoBody {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(header); i += 2 {
@@ -123,7 +131,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, heade
 	if json.Unmarshal(b, &p) != nil || p.Code == "" {
 		return nil, c.stranger(errors.New(res.Status))
 	}
-	e := &chat.Error{Code: p.Code, Message: p.Detail, Retry: time.Duration(p.RetryMS) * time.Millisecond}
+	e := &chat.Error{Code: p.Code, Message: p.Detail, Err: rowErrors(p.Errors), Retry: time.Duration(p.RetryMS) * time.Millisecond}
 	if p.RequestID != "" {
 		e.Message += " (in the server's log: request " + p.RequestID + ")"
 	}

@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -59,6 +62,63 @@ func (c *Client) ListVouchers(ctx context.Context, q chat.VoucherQuery, cursor s
 	}
 	err = c.call(ctx, http.MethodGet, "vouchers?"+v.Encode(), nil, &out)
 	return out, err
+}
+
+// RowErrors are the wrong rows of an import, by their lines. It is the Err of
+// the *chat.Error that refuses it.
+type RowErrors []FieldError
+
+func (r RowErrors) Error() string { return fmt.Sprintf("%d wrong rows", len(r)) }
+
+func rowErrors(list []FieldError) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return RowErrors(list)
+}
+
+// ImportVouchers sends a CSV file. The same file
+// with the same key again is the same import; "" is none.
+func (c *Client) ImportVouchers(ctx context.Context, file io.Reader, key string) (out chat.ImportState, err error) {
+	header := []string{"Content-Type", "text/csv"}
+	if key != "" {
+		header = append(header, headerKey, key)
+	}
+	res, err := c.send(ctx, http.MethodPost, "vouchers/import", file, header...)
+	if err != nil {
+		return out, err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		return out, c.stranger(err)
+	}
+	return out, nil
+}
+
+// Import says how far an import is.
+func (c *Client) Import(ctx context.Context, batch string) (out chat.ImportState, err error) {
+	err = c.call(ctx, http.MethodGet, "vouchers/imports/"+url.PathEscape(batch), nil, &out)
+	return out, err
+}
+
+// ExportVouchers writes vouchers to w as a CSV file; empty fields of q do not
+// filter. It is an error if not all arrived.
+func (c *Client) ExportVouchers(ctx context.Context, q chat.VoucherQuery, w io.Writer) error {
+	v := url.Values{}
+	for name, value := range map[string]string{"owner": q.Owner, "status": string(q.Status), "batch": q.Batch} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	res, err := c.do(ctx, http.MethodGet, "vouchers/export?"+v.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return &chat.Error{Code: chat.CodeStorage, Message: "the list did not arrive whole; do not use what was written", Err: err}
+	}
+	return nil
 }
 
 // AddStaff makes an account for staff.

@@ -92,7 +92,7 @@ func (f *inflight) enter(ctx context.Context, key string) (leave func(), err err
 func (a *API) once(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	key := r.Header.Get(headerKey)
-	if r.Method != http.MethodPost || key == "" || ctx.Operation().Metadata[metaRole] == roleNone {
+	if r.Method != http.MethodPost || key == "" || ctx.Operation().Metadata[metaRole] == roleNone || ctx.Operation().Metadata[metaLarge] != nil {
 		next(ctx)
 		return
 	}

@@ -17,6 +17,7 @@ import (
 type Vouchers interface {
 	Voucher(ctx context.Context, code string) (chat.Voucher, []chat.VoucherEntry, error)
 	Vouchers(ctx context.Context, q chat.VoucherQuery) ([]chat.Voucher, error)
+	ImportState(ctx context.Context, batch string) (chat.ImportState, error)
 }
 
 // Ref is the caller's own id of a voucher. It is kept as text; a number is

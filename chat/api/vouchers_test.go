@@ -69,6 +69,14 @@ func (m *memory) ChangeVoucher(ctx context.Context, code string, a chat.VoucherA
 	return m.vouchers.store.Change(ctx, code, a)
 }
 
+func (m *memory) Import(ctx context.Context, i chat.VoucherImport) (chat.ImportState, error) {
+	return m.vouchers.store.Import(ctx, i)
+}
+
+func (m *memory) ImportState(ctx context.Context, batch string) (chat.ImportState, error) {
+	return m.vouchers.store.ImportState(ctx, batch)
+}
+
 func (m *memory) Voucher(ctx context.Context, code string) (chat.Voucher, []chat.VoucherEntry, error) {
 	return m.vouchers.store.Voucher(ctx, code)
 }

@@ -27,7 +27,8 @@ type Memory struct {
 	agenda   agenda
 	grown    chan struct{} // closed and replaced at each append
 	fail     error
-	vouchers []kept      // by ID, from 1
+	vouchers []kept // by ID, from 1
+	imports  []*imported
 	marks    []chat.Mark // the one marked last comes last
 }
 

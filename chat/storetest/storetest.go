@@ -70,6 +70,7 @@ func Run(t *testing.T, open Open) {
 		{"VoucherEvents", testVoucherEvents},
 		{"VoucherExpire", testVoucherExpire},
 		{"VoucherList", testVoucherList},
+		{"VoucherImport", testVoucherImport},
 		{"Cancelled", testCancelled},
 		{"Epoch", testEpoch},
 	} {

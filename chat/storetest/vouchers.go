@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -437,5 +438,93 @@ func testVoucherList(t *testing.T, open Open) {
 				t.Fatalf("%+v: %d vouchers; want %d\ngot  %v\nwant %v", q, len(got), len(want), got, want)
 			}
 		}
+	}
+}
+
+// An import is taken in whole, and issued chunk by chunk in its order, also
+// after the store was closed in between; the same again is the first one.
+func testVoucherImport(t *testing.T, open Open) {
+	s, reopen := open(t)
+	issueNext := func() int {
+		t.Helper()
+		n, err := s.IssueImported(t.Context())
+		if err != nil {
+			t.Fatalf("IssueImported: %v", err)
+		}
+		return n
+	}
+	if n := issueNext(); n != 0 {
+		t.Errorf("%d issued, and nothing was imported", n)
+	}
+	imports := []chat.VoucherImport{{Batch: "first", By: "shop"}, {Batch: "second", By: "shop"}}
+	const first, second = 2*chat.ImportChunk + 7, 3
+	soon := time.Now().Add(time.Hour).UnixMilli()
+	for i := range first {
+		imports[0].Rows = append(imports[0].Rows, chat.VoucherRow{Name: fmt.Sprint("tea <b> 茶 ", i), Owner: []string{"ann", "bob"}[i%2], Ref: fmt.Sprint(i), Note: "a\nb", ExpiresAt: soon})
+	}
+	for i := range second {
+		imports[1].Rows = append(imports[1].Rows, chat.VoucherRow{Name: fmt.Sprint("cake ", i), Owner: "ann", ExpiresAt: 1_000_000_000_000}) // long over
+	}
+	state := func(batch string, count, issued int) {
+		t.Helper()
+		got, err := s.ImportState(t.Context(), batch)
+		if want := (chat.ImportState{Batch: batch, Count: count, Issued: issued, At: got.At}); err != nil || got != want || got.At == 0 {
+			t.Errorf("the state is %+v, %v; want %+v", got, err, want)
+		}
+	}
+	take := func(i chat.VoucherImport, issued int) {
+		t.Helper()
+		got, err := s.Import(t.Context(), i)
+		if err != nil || got.Batch != i.Batch || got.Count != len(i.Rows) || got.Issued != issued {
+			t.Fatalf("Import: %+v, %v", got, err)
+		}
+	}
+	before := head(t, s).Seq
+	for _, i := range imports {
+		take(i, 0)
+		state(i.Batch, len(i.Rows), 0)
+	}
+	if after := head(t, s).Seq; after != before {
+		t.Errorf("taking in moved the head from %d to %d", before, after)
+	}
+	if _, err := s.ImportState(t.Context(), "third"); chat.CodeOf(err) != chat.CodeNotFound {
+		t.Errorf("an import that never was: %v", err)
+	}
+	for _, want := range []int{chat.ImportChunk, chat.ImportChunk, 7, second, 0} {
+		if n := issueNext(); n != want {
+			t.Fatalf("%d issued; want %d", n, want)
+		}
+		s = reopen()
+		other := imports[0]
+		other.Rows = slices.Clone(other.Rows)
+		other.Rows[first-1].Note = "x"
+		for _, o := range []chat.VoucherImport{other, {Batch: "first", By: "shop", Rows: other.Rows[:1]}} {
+			if _, err := s.Import(t.Context(), o); chat.CodeOf(err) != chat.CodeKeyReused {
+				t.Errorf("another import in its name: %v", err)
+			}
+		}
+	}
+	take(imports[0], first)
+	take(imports[1], second)
+	state("first", first, first)
+	if n := issueNext(); n != 0 {
+		t.Errorf("%d issued again", n)
+	}
+	list, err := s.Vouchers(t.Context(), chat.VoucherQuery{Batch: "first", Limit: 1000})
+	if err != nil || len(list) != first {
+		t.Fatalf("%d vouchers, %v", len(list), err)
+	}
+	for i, v := range list {
+		r := imports[0].Rows[first-1-i]
+		_, log := voucher(t, s, v.Code)
+		if v.Name != r.Name || v.Owner != r.Owner || v.Ref != r.Ref || v.Note != r.Note || v.ExpiresAt != soon || v.Status != chat.VoucherIssued || len(log) != 1 || log[0].By != "shop" {
+			t.Fatalf("issued %+v with the log %+v; asked for was %+v", v, log, r)
+		}
+	}
+	if kinds, _ := told(t, s, "bob"); len(kinds) != first/2 {
+		t.Errorf("bob is told of %d", len(kinds))
+	}
+	if n, _ := expire(t, s, 10); n != second {
+		t.Errorf("%d expire at once", n)
 	}
 }
