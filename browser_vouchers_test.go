@@ -154,6 +154,88 @@ func TestVoucherPages(t *testing.T) {
 	alice.shoot("owner-expired")
 }
 
+// TestVoucherPageAlone: an owner's page without a token, what it says of the
+// time when nobody looked, and what it shows without the server.
+func TestVoucherPageAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	t.Parallel()
+	chromium := browser(t)
+	dir, addr := t.TempDir(), freePort(t)
+	h := spawn(t, dir, "--addr="+addr)
+	issue := func(name string) string {
+		return h.issue(map[string]any{"name": name, "owner": "alice", "note": strings.Repeat("<img src=x onerror=window.hit=1> 🍵 ", 20)})[0].Code
+	}
+	redeem := func(code string) {
+		if status, r := h.change(code, "redeem", map[string]any{"by": "Ann", "station": "1 号门", "key": "k"}); status != 200 {
+			t.Fatalf("redeem: %d %+v", status, r)
+		}
+	}
+	const evil = `<b onclick="window.hit=1">茶</b> 🍵`
+	first, second, third := issue(evil), issue("二"), issue("三")
+	alice := inHand(t, chromium, h.url+"/vouchers", "alice")
+	alice.enters("alice")
+	alice.says("#list", evil)
+	if eval[bool](alice, `!!window.hit || !!document.querySelector('#list b b, #list img')`) {
+		t.Error("a voucher's name or note became HTML")
+	}
+
+	// The name is this browser's: another one does not get the list.
+	thief := inHand(t, chromium, h.url+"/vouchers", "a thief")
+	thief.enters("alice")
+	thief.says("#door-error", "alice")
+	if eval[bool](thief, `document.body.textContent.includes('三') || Object.keys(localStorage).some(k => k.includes('vouchers'))`) {
+		t.Error("the thief sees alice's vouchers")
+	}
+	// Who can prove nothing at all is told so, and how to do it.
+	nobody := inHand(t, chromium, h.url+"/vouchers", "nobody")
+	nobody.waits("#name")
+	eval[bool](nobody, `(Storage.prototype.setItem = () => { throw new Error('forbidden') }, true)`)
+	nobody.enters("bob")
+	nobody.says("#old-text", "链接")
+	nobody.shoot("owner-not-proved")
+
+	// What happened while nobody looked.
+	alice.do("go away", chromedp.Navigate("about:blank"))
+	redeem(first)
+	if status, r := h.change(second, "void", map[string]any{"by": "Ann", "reason": "sold out", "key": "k"}); status != 200 {
+		t.Fatalf("void: %d %+v", status, r)
+	}
+	fourth := issue("四")
+	alice.do("come back", chromedp.Navigate(h.url+"/vouchers"))
+	for _, want := range []string{evil + "」已核销：1 号门", "「二」已作废"} {
+		alice.says("#news-list", want)
+	}
+	alice.comes("the new one", `document.querySelector('[data-code="`+fourth+`"]')`, `document.querySelector('#list').innerText`)
+	alice.shoot("owner-news")
+	alice.do("look at the news", chromedp.Click(chromedp.CSS("#news-seen")), chromedp.WaitNotVisible(chromedp.CSS("#news")))
+
+	// The server is gone: the code still turns, and the page says how old it is.
+	alice.opens(third)
+	h.kill()
+	alice.comes("the page to say that it is alone", `!document.querySelector('#old').hidden`, `document.querySelector('#link-text').textContent`)
+	had := eval[string](alice, `document.querySelector('#card-qr').dataset.text`)
+	eval[bool](alice, `(real => (Date.now = () => real() + 30000, true))(Date.now.bind(Date))`)
+	alice.comes("another pass", `(text => text.length === 35 && text !== '`+had+`')(document.querySelector('#card-qr').dataset.text)`, `document.querySelector('#card-qr').dataset.text`)
+	alice.back()
+	alice.says("#old-text", "连不上服务器")
+	alice.says("#list", "四")
+	alice.shoot("owner-offline")
+	h = spawn(t, dir, "--addr="+addr)
+	// The clock that was set meanwhile is put right by the server's.
+	alice.state("live")
+	redeem(third)
+	alice.card("redeemed")
+}
+
+// enters comes in by name.
+func (p tab) enters(name string) {
+	p.t.Helper()
+	p.waits("#name")
+	eval[bool](p, fmt.Sprintf(`(document.querySelector('#name').value = %q, document.querySelector('#enter').click(), true)`, name))
+}
+
 // atDesk opens the staff page and signs in.
 func atDesk(t *testing.T, browser context.Context, h *house, name string) tab {
 	t.Helper()

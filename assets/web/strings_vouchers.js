@@ -10,7 +10,7 @@ export const voucherStrings = {
     v_days: '还剩 {n} 天', v_hours: '还剩 {h} 小时 {m} 分', v_minutes: '还剩 {m} 分 {s} 秒', v_seconds: '还剩 {s} 秒', v_no_end: '长期有效', v_until: '有效期至 {at}',
     v_show: '出示', v_back: '返回', v_qr: '「{name}」的二维码', v_pass: '动态码', v_pass_new: '{n} 秒后换新', v_code: '券码', v_note: '备注', v_ref: '编号', v_shot: '二维码每 30 秒换一次，截图无效。',
     v_redeemed: '已核销', v_void: '已作废', v_expired: '已过期', v_issued: '可用', v_redeemed_at: '{at}', v_station: '地点', v_by: '经手人', v_issued_at: '发放时间', v_when: '时间', v_owner: '持券人',
-    v_news: '您不在的时候', v_news_redeemed: '「{name}」已核销（{at}）', v_news_redeemed_where: '「{name}」在{where}核销（{at}）', v_news_issued: '新到一张券：「{name}」', v_news_reversed: '「{name}」的核销撤销了，可以再用', v_news_void: '「{name}」已作废', v_news_expired: '「{name}」已过期',
+    v_news: '您不在的时候', v_news_redeemed: '「{name}」已核销（{at}）', v_news_redeemed_where: '「{name}」已核销：{where}（{at}）', v_news_issued: '新到一张券：「{name}」', v_news_reversed: '「{name}」的核销撤销了，可以再用', v_news_void: '「{name}」已作废', v_news_expired: '「{name}」已过期',
     v_seen: '知道了', v_told: '「{name}」已核销。', v_leave: '退出', v_leave_sure: '退出后，这台设备上存的券会清除；下次联网登录会再取回来。要退出吗？', v_skip: '跳到券列表',
   },
   en: {

@@ -12,6 +12,7 @@ export function makeShelf({told, drawn}) {
   let at = 0 // when the list was last whole, by the server's clock
   let ahead = 0 // ms by which the server's clock is ahead of this one's
   let news = []
+  let listed = false // since the page was opened: what the first list tells happened before
 
   const now = () => Date.now() + ahead
   const place = () => 'vouchers.' + account
@@ -25,6 +26,7 @@ export function makeShelf({told, drawn}) {
     at = kept.at || 0
     ahead = kept.ahead || 0
     news = kept.news || []
+    listed = false
     drawn()
   }
 
@@ -40,7 +42,7 @@ export function makeShelf({told, drawn}) {
     if (had && had.status === voucher.status && had.redeemed_at === voucher.redeemed_at) return
     if (quiet || !had && voucher.status !== 'issued') return
     const what = voucher.status !== 'issued' ? voucher.status : had ? 'reversed' : 'issued'
-    const change = {what, voucher, at: when, live: Math.abs(now() - when) < LIVE}
+    const change = {what, voucher, at: when, live: listed && Math.abs(now() - when) < LIVE}
     if (!change.live || document.hidden) news = [{what, name: voucher.name, station: voucher.station, at: when}, ...news].slice(0, NEWS)
     told(change)
   }
@@ -64,6 +66,7 @@ export function makeShelf({told, drawn}) {
     // What could be used and is not listed any more has become something old.
     for (const [code, v] of vouchers) if (v.status === 'issued' && !known.has(code)) vouchers.delete(code)
     at = serverNow
+    listed = true
     save()
     drawn()
   }
