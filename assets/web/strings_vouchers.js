@@ -5,7 +5,7 @@ export const voucherStrings = {
     v_title: '我的券', v_page: '我的券 · 茶馆', v_intro: '报上名字，看您的券。', v_intro_token: '请打开发给您的链接，或者把口令贴在这里。', v_enter: '查看',
     v_usable: '可用', v_used: '已用', v_gone: '失效', v_none_usable: '现在没有可用的券。有新券会自动出现在这里。', v_none_used: '还没有用过券。', v_none_gone: '没有失效的券。',
     v_loading: '正在取您的券…', v_not_proved: '这里证明不了您是谁，所以列不出您的券。请用发给您的链接打开本页；新到的券仍会即时出现。', v_failed: '没取到您的券：{why}',
-    v_live: '实时', v_offline: '连不上服务器', v_old: '现在连不上服务器，下面是 {ago}的样子。二维码照常能用。', v_old_never: '现在连不上服务器，这台设备上还没有存过您的券。', v_try: '重试',
+    v_live: '实时', v_offline: '连不上服务器', v_old: '现在连不上服务器，下面是{ago}的样子。二维码照常能用。', v_old_never: '现在连不上服务器，这台设备上还没有存过您的券。', v_try: '重试',
     v_ago_now: '刚才', v_ago_minutes: '{n} 分钟前', v_ago_hours: '{n} 小时前', v_ago_days: '{n} 天前',
     v_days: '还剩 {n} 天', v_hours: '还剩 {h} 小时 {m} 分', v_minutes: '还剩 {m} 分 {s} 秒', v_seconds: '还剩 {s} 秒', v_no_end: '长期有效', v_until: '有效期至 {at}',
     v_show: '出示', v_back: '返回', v_qr: '「{name}」的二维码', v_pass: '动态码', v_pass_new: '{n} 秒后换新', v_code: '券码', v_note: '备注', v_ref: '编号', v_shot: '二维码每 30 秒换一次，截图无效。',

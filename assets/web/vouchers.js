@@ -92,10 +92,7 @@ function decode(text) {
 }
 
 function onState(state) {
-  if (state.name === 'live') {
-    if (client.user && shelf.get === undefined) return
-    refresh()
-  }
+  if (state.name === 'live') refresh()
   if (state.name === 'closed') {
     const reason = () => why({code: state.error, message: state.reason})
     if (WANTS_TOKEN.includes(state.error)) {
@@ -216,7 +213,7 @@ const latest = (a, b) => (b.redeemed_at || b.expires_at || b.issued_at) - (a.red
 
 function line(v) {
   const button = el('button', {type: 'button', class: 'ticket', data: {code: v.code, status: v.status}},
-    el('b', {dir: 'auto'}, v.name), el('span', {class: 'hint note', dir: 'auto'}, v.note || ''), el('span', {class: 'left'}))
+    el('span', {class: 'words'}, el('b', {dir: 'auto'}, v.name), el('span', {class: 'hint note', dir: 'auto'}, v.note || ''), el('span', {class: 'left'})))
   if (v.status === 'issued') button.append(el('span', {class: 'go'}, t('v_show')))
   button.addEventListener('click', () => card.open(v.code))
   return el('li', {}, button)
