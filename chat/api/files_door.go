@@ -252,7 +252,7 @@ func (b *budget) take(owner string, bytes int64) time.Duration {
 		b.places[owner] = p
 	}
 	one := p.uploads.ReserveN(now, 1)
-	all := p.kilobytes.ReserveN(now, int(bytes/1024))
+	all := p.kilobytes.ReserveN(now, int((bytes+1023)/1024))
 	wait := max(one.DelayFrom(now), all.DelayFrom(now))
 	if wait > 0 {
 		all.CancelAt(now)

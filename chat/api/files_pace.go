@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -20,22 +21,47 @@ type pacedBody struct {
 	io.ReadCloser
 	rc   *http.ResponseController
 	left int
+
+	mu  sync.Mutex
+	why error // it was broken off
 }
 
 // paced prepares a request whose body is long. It is broken off when stopping
 // ends, until done is called.
-func paced(w http.ResponseWriter, r *http.Request, stopping context.Context) (done func() bool) {
-	b := &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w)}
+func paced(w http.ResponseWriter, r *http.Request, stopping context.Context) (b *pacedBody, done func() bool) {
+	b = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w)}
 	b.goOn()
 	r.Body = b
-	return context.AfterFunc(stopping, func() { _ = b.rc.SetReadDeadline(time.Now()) })
+	return b, context.AfterFunc(stopping, func() { b.breakOff(stopsNow()) })
 }
 
 func (b *pacedBody) goOn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.why != nil {
+		return
+	}
 	b.left = paceStretch
 	now := time.Now()
 	_ = b.rc.SetReadDeadline(now.Add(paceEvery))
 	_ = b.rc.SetWriteDeadline(now.Add(2 * paceEvery)) // the answer's own
+}
+
+// breakOff ends the body, even in the middle of a wait for it.
+func (b *pacedBody) breakOff(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.why == nil {
+		b.why = why
+		_ = b.rc.SetReadDeadline(time.Now())
+	}
+}
+
+// broken returns why it was broken off, nil if it was not.
+func (b *pacedBody) broken() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.why
 }
 
 func (b *pacedBody) Read(p []byte) (int, error) {

@@ -11,20 +11,17 @@ import (
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
-	"github.com/tus/tusd/v2/pkg/memorylocker"
 	"golang.org/x/exp/slog"
 
 	"teahouse/chat"
 )
 
-// newTus makes the handler of the tus protocol over our store. It locks each
-// upload: a client that comes back while the server still waits for the bytes
-// of its broken connection takes the upload over.
+// newTus makes the handler of the tus protocol over our store.
 func (d *fileDoor) newTus() http.Handler {
 	c := handler.NewStoreComposer()
 	c.UseCore(tusStore{d})
 	c.UseTerminater(tusStore{d})
-	memorylocker.New().UseIn(c)
+	c.UseLocker(&uploadLocks{held: make(map[string]*uploadLock)})
 	tus, err := handler.NewHandler(handler.Config{
 		StoreComposer:             c,
 		MaxSize:                   max(d.opts.Max, 1),
@@ -57,6 +54,11 @@ func (d *fileDoor) upload(w http.ResponseWriter, r *http.Request) {
 	if d.preflight(w, r, "POST, HEAD, PATCH, DELETE, OPTIONS") {
 		return
 	}
+	// Where PATCH or DELETE do not get through, a POST says that it is one.
+	if method := r.Header.Get("X-HTTP-Method-Override"); method != "" && r.Method == http.MethodPost {
+		r.Method = strings.ToUpper(method)
+		r.Header.Del("X-HTTP-Method-Override")
+	}
 	tw := &tusWriter{ResponseWriter: w, door: d, request: r}
 	defer tw.end()
 	if r.Method == http.MethodOptions {
@@ -77,14 +79,11 @@ func (d *fileDoor) upload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), senderKey{}, s))
-	defer cancel(nil)
-	stop := context.AfterFunc(d.api.stopping, func() { cancel(handler.ErrServerShutdown) })
-	defer stop()
-	r = r.WithContext(ctx)
-	pace := paced(w, r, d.api.stopping)
-	defer pace()
-	d.tus.ServeHTTP(tw, r)
+	body, end := paced(w, r, d.api.stopping)
+	defer end()
+	tw.body = body
+	ctx := context.WithValue(context.WithValue(r.Context(), senderKey{}, s), bodyKey{}, body)
+	d.tus.ServeHTTP(tw, r.WithContext(ctx))
 }
 
 // finished adds the file to the last answer of an upload.
@@ -199,6 +198,9 @@ func (u *tusUpload) GetReader(context.Context) (io.ReadCloser, error) {
 // tusError carries one of our errors through tusd; tusWriter makes a problem
 // of it.
 func (d *fileDoor) tusError(ctx context.Context, err error) error {
+	if chat.CodeOf(err) == chat.CodeBusy && d.api.stopping.Err() != nil {
+		err = stopsNow()
+	}
 	p := fail(ctx, err)
 	b, _ := json.Marshal(p)
 	h := handler.HTTPHeader{"Content-Type": problemType}
@@ -210,11 +212,12 @@ func (d *fileDoor) tusError(ctx context.Context, err error) error {
 
 // tusWriter makes tusd's answers ours: problems instead of plain texts, and
 // addresses without the host, which a proxy may know better. The deadlines are
-// those of pacedBody; of tusd's own it takes only the one that breaks off.
+// those of pacedBody and not tusd's, which one byte a minute would move on.
 type tusWriter struct {
 	http.ResponseWriter
 	door    *fileDoor
 	request *http.Request
+	body    *pacedBody
 	status  int // of an error whose text is held back
 	text    []byte
 }
@@ -223,12 +226,7 @@ type tusWriter struct {
 func (w *tusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // SetReadDeadline is for http.ResponseController.
-func (w *tusWriter) SetReadDeadline(t time.Time) error {
-	if time.Until(t) > time.Second {
-		return nil
-	}
-	return http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
-}
+func (w *tusWriter) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline is for http.ResponseController.
 func (w *tusWriter) SetWriteDeadline(time.Time) error { return nil }
@@ -274,13 +272,11 @@ func (w *tusWriter) problem() error {
 		return chat.Errorf(chat.CodeFileTooLarge, "more bytes came than the upload was to have; begin a new one with the right Upload-Length")
 	case handler.ErrMismatchOffset.ErrorCode:
 		return chat.Errorf(chat.CodeUploadOffset, "the upload does not stand at this Upload-Offset; ask with HEAD and go on from there")
-	case handler.ErrFileLocked.ErrorCode, handler.ErrLockTimeout.ErrorCode, handler.ErrUploadInterrupted.ErrorCode:
-		return retryIn(2*time.Second, chat.CodeUploadBusy, "another request sends this upload at the moment; ask with HEAD and go on from there")
-	case handler.ErrServerShutdown.ErrorCode:
-		return retryIn(2*time.Second, chat.CodeGoingAway, "the server is stopping; what came is kept, so go on in a moment")
+	case handler.ErrLockTimeout.ErrorCode:
+		return uploadBusy()
 	case handler.ErrReadTimeout.ErrorCode, handler.ErrConnectionReset.ErrorCode, handler.ErrUnexpectedEOF.ErrorCode:
-		if w.door.api.stopping.Err() != nil {
-			return retryIn(2*time.Second, chat.CodeGoingAway, "the server is stopping; what came is kept, so go on in a moment")
+		if why := w.body.broken(); why != nil {
+			return why
 		}
 		return retryIn(time.Second, chat.CodeUploadCut, "the bytes stopped coming; what came is kept, so ask with HEAD and go on from there")
 	}

@@ -45,7 +45,7 @@ func (d *fileDoor) takeWhole(w http.ResponseWriter, r *http.Request) (f chat.Fil
 	if r.ContentLength > d.opts.Max+formRoom {
 		return f, d.tooLarge()
 	}
-	stop := paced(w, r, d.api.stopping)
+	_, stop := paced(w, r, d.api.stopping)
 	defer stop()
 	r.Body = http.MaxBytesReader(w, r.Body, d.opts.Max+formRoom)
 	form, err := r.MultipartReader()
