@@ -18,6 +18,9 @@ export function checkName(typed, limit = NAME_BYTES) {
   return {name, wrong, n}
 }
 
+/** What is wrong with the code of a room: '' | 'code_short'. An empty one is none. */
+export const checkCode = (code) => (code && ([...code].length < 4 || [...code].length > 64) ? 'code_short' : '')
+
 /**
  * Which room or person and which token the address names: /#room=NAME, /?room=NAME, /#talk=NAME, /#token=…
  * A name that is none counts as none.

@@ -1,7 +1,7 @@
 // The panel that opens a room, a new one or one that is there, and a talk by somebody's name.
 import {$, memory} from './dom.js'
 import {t, why} from './i18n.js'
-import {ROOM_BYTES, checkName, roomHash, talkHash} from './names.js'
+import {ROOM_BYTES, checkCode, checkName, roomHash, talkHash} from './names.js'
 import {makePanel, closePanel} from './panel.js'
 
 const PATIENCE = 10000 // ms that a room may take to let one in before its code is not set any more
@@ -27,6 +27,7 @@ export function makeNewRoom(house) {
     const {name, wrong, n} = checkName($('new-name').value, ROOM_BYTES)
     if (wrong) return complain('new-name', 'new-error', t('room_' + wrong, {n, max: ROOM_BYTES}))
     const code = $('new-code').value.trim()
+    if (checkCode(code)) return complain('new-code', 'new-error', t(checkCode(code)))
     closePanel()
     memory.set('code.' + name, code)
     house.goTo(roomHash(name))
@@ -59,5 +60,5 @@ export function makeNewRoom(house) {
     closePanel()
     house.goTo(talkHash(name))
   })
-  for (const id of ['new-name', 'talk-name']) $(id).addEventListener('input', () => $(id).removeAttribute('aria-invalid'))
+  for (const id of ['new-name', 'new-code', 'talk-name']) $(id).addEventListener('input', () => $(id).removeAttribute('aria-invalid'))
 }

@@ -64,7 +64,7 @@ export class Room {
         this.ready = true
         if (!this.told) this.counted = this.told = Math.max(this.counted, head)
         if (this.present) this.askPresence()
-        this.house.changed(this)
+        this.house.changed(this, true)
       })),
       mine.on('online', here(({user, online}) => {
         if (!online) this.types(user, false)

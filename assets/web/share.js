@@ -1,7 +1,7 @@
 // The panel of the open room: its link and QR code, its notifications, its code, the way out.
 import {$, memory} from './dom.js'
 import {t, why} from './i18n.js'
-import {LOBBY, roomLink} from './names.js'
+import {LOBBY, checkCode, roomLink} from './names.js'
 import {makePanel} from './panel.js'
 
 export function makeShare(house) {
@@ -9,8 +9,8 @@ export function makeShare(house) {
     const room = house.open()
     const isRoom = room.kind === 'room'
     $('share-title').textContent = room.title()
-    $('share-invite').hidden = $('code-form').hidden = !isRoom
-    $('leave-room').hidden = !isRoom || room.topic === LOBBY
+    $('share-invite').hidden = !isRoom
+    $('code-form').hidden = $('leave-room').hidden = !isRoom || room.topic === LOBBY // the lobby is for everybody
     $('room-notify').checked = !room.muted
     $('copied').textContent = $('code-error').textContent = ''
     $('code-input').value = memory.get('code.' + room.name)
@@ -37,6 +37,11 @@ export function makeShare(house) {
     e.preventDefault()
     const room = house.open()
     const code = $('code-input').value.trim()
+    const wrong = checkCode(code)
+    if (wrong) {
+      $('code-error').textContent = t(wrong)
+      return $('code-input').focus()
+    }
     try {
       await room.topicOf().protect(code)
       memory.set('code.' + room.name, code)
