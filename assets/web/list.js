@@ -28,7 +28,7 @@ export function makeList(ctx) {
   let loading = false
   let failed = false
   let frame = 0
-  let keepUntil = 0 // a jump ends here: until then its goal stays where it is
+  let lastTop = 0 // scrollTop at the last scroll event
 
   const items = () => (room ? room.items : [])
   const gap = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight
@@ -103,15 +103,19 @@ export function makeList(ctx) {
     for (let round = 0; round < 4; round++) {
       count()
       const begin = above.offsetTop
-      const from = atEnd ? Math.max(0, offsets[all.length] - scroller.clientHeight - MARGIN) : scroller.scrollTop - begin - MARGIN
-      const until = atEnd ? Infinity : scroller.scrollTop - begin + scroller.clientHeight + MARGIN
-      const first = all.length ? indexAt(from) : 0
-      const last = all.length ? indexAt(until) : -1
+      const held = anchor ? all.indexOf(anchor.item) : -1
+      // Where the view will be once the anchor is back in its place: older ones may have come before it.
+      const y = held < 0 ? scroller.scrollTop - begin : offsets[held] - (anchor.at - top(scroller))
+      const first = all.length ? indexAt(atEnd ? offsets[all.length] - scroller.clientHeight - MARGIN : y - MARGIN) : 0
+      const last = all.length ? indexAt(atEnd ? Infinity : y + scroller.clientHeight + MARGIN) : -1
       const fresh = mount(all, first, last)
       if (atEnd) scroller.scrollTop = scroller.scrollHeight
       else if (anchor && anchor.item.node) {
         const moved = top(anchor.item.node) - anchor.at
-        if (Math.abs(moved) > 0.5) scroller.scrollTop += moved
+        if (Math.abs(moved) >= 1) scroller.scrollTop += moved
+        // Browsers scroll by whole pixels. What is left over is taken from the space above, or it would add up.
+        const rest = top(anchor.item.node) - anchor.at
+        if (first > 0 && rest && Math.abs(rest) < 1) above.style.height = offsets[first] - rest + 'px'
       }
       if (!fresh) break
     }
@@ -127,22 +131,21 @@ export function makeList(ctx) {
     let next = list.firstChild
     const fresh = []
     wanted.forEach((item, i) => {
-      if (!item.node) {
+      const made = !item.node
+      if (made) {
         makeNode(item, ctx)
         rendered.set(item.node, item)
-        fresh.push(item)
+        if (sizes) sizes.observe(item.node)
       }
-      decorate(item, all[first + i - 1], all[first + i + 1], room)
+      // What its neighbours made taller or lower is measured at once, not when the observer tells of it.
+      if (decorate(item, all[first + i - 1], all[first + i + 1], room) || made) fresh.push(item)
       if (item.node === next) next = next.nextSibling
       else list.insertBefore(item.node, next)
     })
     mounted = wanted
     above.style.height = offsets[first] + 'px'
     below.style.height = offsets[all.length] - offsets[last + 1] + 'px'
-    for (const item of fresh) {
-      measure(item, item.node.getBoundingClientRect().height)
-      if (sizes) sizes.observe(item.node)
-    }
+    for (const item of fresh) measure(item, item.node.getBoundingClientRect().height)
     return fresh.length
   }
 
@@ -181,7 +184,10 @@ export function makeList(ctx) {
 
   function showTop() {
     const text = !room ? '' : room.notice ? room.notice() : failed ? t('older_failed') : loading ? t('loading') : room.items.length && !room.more ? t('top') : ''
-    if ($('top').textContent !== text) $('top').textContent = text // its line stays there without a text: nothing below it may jump
+    if ($('top').textContent === text) return
+    const anchor = hold()
+    $('top').textContent = text
+    render(anchor)
   }
 
   function fetchEarly() {
@@ -207,8 +213,12 @@ export function makeList(ctx) {
   }
 
   scroller.addEventListener('scroll', () => {
-    if (Date.now() < keepUntil) return soon()
-    atEnd = gap() < NEAR
+    const now = scroller.scrollTop
+    // Who is at the end leaves it by scrolling up, not because the view or what is in it got another height.
+    if (gap() < NEAR) atEnd = true
+    else if (now < lastTop - 1) atEnd = false
+    else if (atEnd) toEnd()
+    lastTop = now
     if (atEnd) seen()
     failed = failed && scroller.scrollTop > 1
     soon()
@@ -224,7 +234,6 @@ export function makeList(ctx) {
   /** Brings the item to about a third of the view. */
   function bring(item, share = 0.3) {
     atEnd = false
-    keepUntil = Date.now() + 150
     for (let round = 0; round < 5; round++) {
       if (item.node && item.node.parentNode === list) {
         const off = top(item.node) - top(scroller) - scroller.clientHeight * share

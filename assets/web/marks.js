@@ -19,23 +19,29 @@ function begins(item, before, room) {
     !plain(before) || !plain(item) || (isFresh(item, room) && !isFresh(before, room))
 }
 
-/** Brings the marks of a mounted item up to date. */
+/** Brings the marks of a mounted item up to date. True if anything changed. */
 export function decorate(item, before, after, room) {
   const newDay = !before || dayOf(before) !== dayOf(item)
   const marks = {
     notice: item.notice ? item.notice() : '',
     day: newDay ? dayName(item.at) : '',
     fresh: isFresh(item, room) && !(before && before.seq > room.fresh && !before.own) ? t('fresh') : '',
+    first: begins(item, before, room),
+    last: !after || begins(after, item, room),
   }
   const {node} = item
   const had = item.marks || {}
+  const changed = Object.keys(marks).filter((name) => marks[name] !== (had[name] || false) && (marks[name] || had[name]))
+  if (!changed.length) return false
   item.marks = marks
-  for (const name of ['notice', 'day', 'fresh']) {
-    if (marks[name] === (had[name] || '')) continue
+  for (const name of changed) {
+    if (name === 'first' || name === 'last') {
+      node.classList.toggle(name, marks[name])
+      continue
+    }
     const old = node.querySelector(':scope > .' + name)
     if (old) old.remove()
     if (marks[name]) node.prepend(el('div', {class: name}, el('span', {}, marks[name])))
   }
-  node.classList.toggle('first', begins(item, before, room))
-  node.classList.toggle('last', !after || begins(after, item, room))
+  return true
 }
