@@ -52,8 +52,9 @@ type Options struct {
 
 	Migrations fs.FS // instead of the embedded ones, for tests
 
-	window, recent int // instead of windowEvents and recentEvents, for tests
-	deliveries     int // instead of keepDeliveries, for tests
+	window, recent int           // instead of windowEvents and recentEvents, for tests
+	scrub          time.Duration // instead of scrubEvery, for tests
+	deliveries     int           // instead of keepDeliveries, for tests
 }
 
 // Store is a chat.Store in one SQLite file. It has the capabilities Backup,

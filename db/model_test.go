@@ -118,6 +118,33 @@ func TestModel(t *testing.T) {
 					check(rt, "Append", out[i:i+1], []chat.Event{want})
 				}
 			},
+			"recall": func(rt *rapid.T) {
+				if len(m.events) == 0 {
+					return
+				}
+				i := rapid.IntRange(0, len(m.events)-1).Draw(rt, "event")
+				e := &m.events[i]
+				r, err := chat.NewRecall(chat.Event{Topic: e.Topic, From: e.From, Body: fmt.Appendf(nil, `{"seq":%d}`, e.Seq)}, 1e6*time.Hour)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				told, err := s.Recall(t.Context(), r)
+				if e.Kind != chat.KindMessage {
+					if chat.CodeOf(err) != chat.CodeForbidden {
+						rt.Fatalf("Recall of %v: %v, %v", e, told, err)
+					}
+					return
+				}
+				if err != nil {
+					rt.Fatalf("Recall of %v: %v", e, err)
+				}
+				m.head++
+				e.Body = chat.RecalledBody()
+				want := r.Event
+				want.Seq, want.At = m.head, now.Load()
+				check(rt, "Recall", []chat.Event{told}, []chat.Event{want})
+				m.events = append(m.events, told)
+			},
 			"replay": func(rt *rapid.T) {
 				of := rapid.SliceOfNDistinct(aTopic, 1, 3, rapid.ID).Draw(rt, "topics")
 				after, limit := aSeq(rt), rapid.IntRange(0, 100).Draw(rt, "limit")
@@ -204,7 +231,9 @@ func TestModel(t *testing.T) {
 				s = open()
 			},
 			"crash": func(rt *rapid.T) {
+				_, release := hold(t, s) // after a recall the writer may empty the WAL at any time
 				next := copyFolder(t, dir, folder())
+				release()
 				s.Close()
 				dir = next
 				s = open()

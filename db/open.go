@@ -113,6 +113,7 @@ func newStore(o Options, path string) (*Store, error) {
 	o.FilesReserve = cmp.Or(o.FilesReserve, filesReserve)
 	o.window = cmp.Or(o.window, windowEvents)
 	o.recent = cmp.Or(o.recent, recentEvents)
+	o.scrub = cmp.Or(o.scrub, scrubEvery)
 	o.deliveries = cmp.Or(o.deliveries, keepDeliveries)
 	s := &Store{
 		opts: o, path: path, full: o.Durability == Full, clock: o.Clock, log: o.Logger,

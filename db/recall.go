@@ -120,7 +120,7 @@ const (
 // scrub empties the WAL if it may hold texts that were recalled. It reports
 // that there is still something to do.
 func (w *writer) scrub() bool {
-	if !w.tainted || time.Since(w.scrubbed) < scrubEvery {
+	if !w.tainted || time.Since(w.scrubbed) < w.s.opts.scrub {
 		return w.tainted
 	}
 	w.scrubbed = time.Now()
