@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"database/sql/driver"
 	"time"
 
 	"teahouse/chat"
@@ -38,14 +37,10 @@ func (s *Store) pruneDeliveries(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for state, cutoff := range map[chat.WebhookState]int64{chat.WebhookDelivered: before(keepDelivered), chat.WebhookFailed: before(keepFailed)} {
-		err := s.read(ctx, func(c *conn) error {
-			return c.query(`SELECT ended_at FROM webhook_deliveries WHERE state = ? AND ended_at > 0 ORDER BY ended_at DESC LIMIT 1 OFFSET ?`, func(row []driver.Value) error {
-				cutoff = max(cutoff, integer(row[0]))
-				return nil
-			}, string(state), int64(s.opts.deliveries))
-		})
-		if err == nil {
-			err = s.bites(ctx, `DELETE FROM webhook_deliveries WHERE rowid IN (SELECT rowid FROM webhook_deliveries WHERE state = ? AND ended_at > 0 AND ended_at <= ? LIMIT ?)`, string(state), cutoff)
+		err := s.bites(ctx, `DELETE FROM webhook_deliveries WHERE rowid IN (SELECT rowid FROM webhook_deliveries WHERE state = ? AND ended_at > 0 AND ended_at < ? LIMIT ?)`, string(state), cutoff)
+		if err == nil { // LIMIT OFFSET, COUNT
+			err = s.bites(ctx, `DELETE FROM webhook_deliveries WHERE rowid IN (SELECT rowid FROM webhook_deliveries WHERE state = ? AND ended_at > 0 ORDER BY ended_at DESC, rowid DESC LIMIT ?, ?)`,
+				string(state), int64(s.opts.deliveries))
 		}
 		if err != nil {
 			return err
