@@ -51,6 +51,9 @@ func (h *house) refused(code chat.Code, user, extra string) {
 		extra = "," + extra
 	}
 	g.say(`{"op":"hello","id":1,"user":%q%s}`, user, extra)
+	if _, _, err := g.conn.NextReader(); err == nil { // what else it could be is a welcome
+		h.t.Fatalf("%s is let in", user)
+	}
 	if got := g.wantClose(); got.Code != code.Verdict().Close || got.Text == "" || strings.Contains(got.Text, "secret-0") {
 		h.t.Errorf("%s is closed with %d %q, want %s", user, got.Code, got.Text, code)
 	}

@@ -148,6 +148,7 @@ type frame struct {
 	RetryMS  int64           `json:"retry_ms"`
 	Claimed  *bool           `json:"claimed"`
 	Locked   bool            `json:"locked"`
+	Topics   json.RawMessage `json:"topics"`
 }
 
 // guest is a native client.

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -101,6 +102,18 @@ func TestRoomCode(t *testing.T) {
 			t.Errorf("%s: %+v", say, f)
 		}
 	}
+	// It can be kept, muted and left, but not read: not by a search, not by a list.
+	b.say(`{"op":"mark","id":2,"topic":"room:den","kept":true,"muted":true}`)
+	b.told("marked")
+	b.say(`{"op":"topics","id":2}`)
+	if f := b.told("topics"); !bytes.Contains(f.Topics, []byte(`"locked":true`)) || bytes.Contains(f.Topics, []byte("secret")) || bytes.Contains(f.Topics, []byte(`"head":1`)) {
+		t.Errorf("the list tells %s", f.Topics)
+	}
+	b.fails(chat.CodeNeeded, `{"op":"mark","id":2,"topic":"room:den","read":1}`)
+	b.fails(chat.CodeNeeded, `{"op":"search","id":2,"topic":"room:den","text":"secret"}`)
+	b.fails(chat.CodeNeeded, `{"op":"send","id":2,"topic":"room:den","kind":"message.recalled","body":{"seq":1}}`)
+	b.say(`{"op":"mark","id":2,"topic":"room:den","kept":false}`)
+	b.told("marked")
 	b.fails(chat.CodeNotJoined, `{"op":"signal","id":2,"topic":"room:den","body":1}`)
 	b.fails(chat.CodeBadCode, `{"op":"join","id":2,"topic":"room:den","recent":50,"code":"Tea at four"}`)
 	b.fails(chat.CodeNeeded, `{"op":"history","id":2,"topic":"room:den"}`)
@@ -314,6 +327,47 @@ func TestRoomCodeStored(t *testing.T) {
 	if err := h.hub.SetRoomCode(ctx, den, "a new one"); chat.CodeOf(err) != chat.CodeGoingAway {
 		t.Errorf("after the end: %v", err)
 	}
+}
+
+// slowPages is a store of which a read of a page can be held up.
+type slowPages struct {
+	chat.Store
+	reading, goOn chan struct{}
+}
+
+func (s *slowPages) Before(ctx context.Context, topic string, seq int64, limit int) ([]chat.Event, error) {
+	if topic == den {
+		s.reading <- struct{}{}
+		<-s.goOn
+	}
+	return s.Store.Before(ctx, topic, seq, limit)
+}
+
+// TestRoomCodeBetween: who has shown a code, and is not in yet when it changes,
+// is put out as well.
+func TestRoomCodeBetween(t *testing.T) {
+	t.Parallel()
+	pages := &slowPages{reading: make(chan struct{}), goOn: make(chan struct{})}
+	h := doorsHouse(t, houseOptions{wrap: func(m *storetest.Memory) chat.Store {
+		pages.Store = m
+		return pages
+	}})
+	if err := h.hub.SetRoomCode(t.Context(), den, "first code"); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := h.hello("bob", "")
+	b.say(`{"op":"join","id":2,"topic":"room:den","recent":50,"code":"first code"}`)
+	<-pages.reading
+	if err := h.hub.SetRoomCode(t.Context(), den, "second code"); err != nil {
+		t.Fatal(err)
+	}
+	close(pages.goOn)
+	b.want("joined")
+	h.publish(den, 1)
+	if f := b.want("error"); f.Code != string(chat.CodeNeeded) || f.Topic != den {
+		t.Errorf("got %+v", f)
+	}
+	b.quiet()
 }
 
 // TestRoomCodeRace: whoever joins with the old code at the moment of a change
