@@ -143,6 +143,9 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("use-fake-device-for-media-stream", true), // a camera, and a microphone that hums
+		chromedp.Flag("use-fake-ui-for-media-stream", true),     // pages may use them
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		chromedp.Env("HOME="+dir),
 		chromedp.WSURLReadTimeout(patience),
 	), more...)...)

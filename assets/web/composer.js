@@ -116,7 +116,7 @@ export function makeComposer(ctx) {
     const files = await attach.takeAll()
     fit()
     // The text goes with the first one.
-    files.forEach((f, i) => sending.begin(where, f, i ? {text: ''} : body))
+    files.reduce((before, f) => sending.begin(where, f, before ? {text: ''} : body, before), null)
   }
 
   // An upload was cancelled: its caption is not lost.

@@ -97,6 +97,7 @@ function draw(item, said, chat) {
   const emoji = said.file || said.reply ? 0 : onlyEmoji(text)
   if (emoji && emoji <= 6) box.classList.add(emoji <= 3 ? 'emoji' : 'emoji-row')
   hold.append(box)
+  hold.classList.toggle('going', !!item.local)
   if (item.local) hold.append(uploadLine(item))
   else hold.append(el('button', {type: 'button', class: 'more tool', tabIndex: -1, 'aria-haspopup': 'menu', 'aria-label': t('message_menu'), title: t('message_menu')}, icon('more')))
 }
@@ -115,8 +116,8 @@ function bubble(text, {mentions}, me) {
 }
 
 function quote({seq, from, text}) {
-  return el('button', {type: 'button', class: 'quote', data: {to: seq}, 'aria-label': `${t('in_reply_to', {who: from})}: ${text}`},
-    el('span', {class: 'quote-from', dir: 'auto'}, from), el('span', {class: 'quote-text', dir: 'auto'}, oneLine(text)))
+  return el('button', {type: 'button', class: 'quote', data: {to: seq}},
+    el('span', {class: 'sr'}, t('in_reply_to', {who: from})), el('span', {class: 'quote-from', dir: 'auto', 'aria-hidden': 'true'}, from), el('span', {class: 'quote-text', dir: 'auto'}, oneLine(text)))
 }
 
 function goneLine(item, ctx) {

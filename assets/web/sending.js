@@ -16,9 +16,9 @@ export function makeSending(ctx) {
   const queue = []
   const running = new Set()
 
-  /** body: the caption, reply and mentions that go with it. */
-  function begin(room, {blob, url, thumb, about}, body) {
-    const job = {id: newId(), user: ctx.me(), topic: room.topic, blob, thumb: thumb || null, about, body}
+  /** body: the caption, reply and mentions that go with it. before: the job whose message comes first. */
+  function begin(room, {blob, url, thumb, about}, body, before) {
+    const job = {id: newId(), user: ctx.me(), topic: room.topic, blob, thumb: thumb || null, about, body, before}
     keep(job)
     add(room, job, url)
     return job
@@ -30,6 +30,7 @@ export function makeSending(ctx) {
   }
 
   function add(room, job, url = URL.createObjectURL(job.blob)) {
+    job.settled = new Promise((resolve) => { job.settle = resolve })
     job.room = room
     job.url = url
     job.local = {url, progress: 0, stage: 'queued', cancel: () => cancel(job), retry: () => retry(job)}
@@ -46,6 +47,7 @@ export function makeSending(ctx) {
       const job = queue.shift()
       running.add(job)
       run(job).catch((err) => failed(job, err)).then(() => {
+        job.settle()
         running.delete(job)
         next()
       })
@@ -71,6 +73,8 @@ export function makeSending(ctx) {
       thumb = small.id
       shelf.note(job.id, {thumbId: thumb})
     }
+    // What was chosen together is said in the order of the choice, whatever was faster.
+    if (job.before) await job.before.settled
     if (job.over) return
     keepCopy(file.id, job.url)
     // The key is the job's: if the page is reloaded right now, the message is sent once all the same.
@@ -115,6 +119,7 @@ export function makeSending(ctx) {
   function cancel(job) {
     if (job.over) return
     job.over = true
+    job.settle()
     if (queue.includes(job)) queue.splice(queue.indexOf(job), 1)
     if (job.upload) job.upload.cancel()
     shelf.forget(job.id)

@@ -98,8 +98,8 @@ export function upload(blob, how) {
         watch = setTimeout(() => cut(new UploadError('upload_network')), STALL)
       }
       tus = new Upload(blob, {
-        endpoint: address ? null : ENDPOINT, // with both, any refusal would make a new upload
-        uploadUrl: address || null,
+        endpoint: address ? null : new URL(ENDPOINT, location.href).href, // with both, any refusal would make a new upload
+        uploadUrl: address ? new URL(address, location.href).href : null,
         chunkSize: CHUNK,
         uploadDataDuringCreation: blob.size <= CHUNK,
         retryDelays: null, // the tries are counted here, where the network's return is seen
