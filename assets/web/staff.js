@@ -35,7 +35,7 @@ const verdict = makeVerdict({
   waitsFor: (why) => (!why.code || why.code === 'unreachable' ? 's_waiting_hint' : shift ? 's_waiting_busy' : 's_waiting_signed_out'),
   closed: (scan) => {
     scan.seen = Date.now() // the camera may still be held on it
-    news.shift()
+    if (news[0] === scan) news.shift()
     if (news.length) verdict.show(news[0])
   },
 })
@@ -66,9 +66,10 @@ function take(text, {quiet = false} = {}) {
   announce(scan, {again})
 }
 
-/** Shows it now: what stood there has been seen. */
+/** Shows it now: what stood there has been seen, what waited to be told comes after it. */
 function announce(scan, options) {
-  news.splice(0, news.length, scan)
+  const rest = news.filter((s) => s !== scan && s !== verdict.scan)
+  news.splice(0, news.length, scan, ...rest)
   verdict.show(scan, options)
 }
 
@@ -84,7 +85,7 @@ function changed(scan) {
   if (verdict.scan === scan) return verdict.show(scan)
   // What had to wait and is answered now is told, after what stands there.
   if (isNews && scan.late && (scan.state === 'redeemed' || scan.state === 'refused')) {
-    news.push(scan)
+    if (!news.includes(scan)) news.push(scan)
     if (!verdict.scan) verdict.show(scan)
   }
 }

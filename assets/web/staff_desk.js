@@ -15,7 +15,7 @@ const STORE = 'staff.scans'
  * ask(path, body) calls the server as who is signed in; who() is their name, '' for nobody; changed(scan) is called
  * after each change, signedOut(refused) when the server does not know them any more.
  */
-export function makeDesk({ask, who, now, clock = () => Date.now(), changed, signedOut}) {
+export function makeDesk({ask, who, now, changed, signedOut, clock = () => Date.now(), later = setTimeout}) {
   let scans = load()
   let timer = 0
   let tries = 0
@@ -103,8 +103,10 @@ export function makeDesk({ask, who, now, clock = () => Date.now(), changed, sign
     let said
     try {
       said = await ask(path, body)
+      // The login page of a network answers everything, too.
+      if (!said || !said.voucher) throw Object.assign(new Error('no answer of ours'), {code: 'unreachable'})
     } catch (err) {
-      const why = {...err.problem, code: err.code, detail: err.problem && err.problem.detail}
+      const why = {...err.problem, code: err.code}
       unreachable = err.code === 'unreachable'
       if (err.status === 401) {
         later(why)
@@ -124,7 +126,7 @@ export function makeDesk({ask, who, now, clock = () => Date.now(), changed, sign
   /** Asks again for all that waits, in ms. */
   function soon(ms) {
     clearTimeout(timer)
-    timer = setTimeout(goOn, ms)
+    timer = later(goOn, ms)
   }
 
   async function goOn() {
