@@ -62,7 +62,9 @@ func (d *fileDoor) upload(w http.ResponseWriter, r *http.Request) {
 	tw := &tusWriter{ResponseWriter: w, door: d, request: r}
 	defer tw.end()
 	if r.Method == http.MethodOptions {
-		d.tus.ServeHTTP(tw, r)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		d.tus.ServeHTTP(tw, r.WithContext(ctx))
 		return
 	}
 	id := strings.Trim(strings.TrimPrefix(r.URL.Path, uploadsPath), "/")
@@ -82,7 +84,8 @@ func (d *fileDoor) upload(w http.ResponseWriter, r *http.Request) {
 	body, end := paced(w, r, d.api.stopping)
 	defer end()
 	tw.body = body
-	ctx := context.WithValue(context.WithValue(r.Context(), senderKey{}, s), bodyKey{}, body)
+	ctx, cancel := context.WithCancel(context.WithValue(context.WithValue(r.Context(), senderKey{}, s), bodyKey{}, body))
+	defer cancel() // tusd's goroutines wait for it
 	d.tus.ServeHTTP(tw, r.WithContext(ctx))
 }
 
