@@ -87,6 +87,7 @@ type generator struct {
 	doneAt   []time.Duration // since its begin
 	began    time.Time
 	firstErr string
+	heard    func(room int) // called for each event, if it is set
 }
 
 func newGenerator(ctx context.Context, addr string) (*generator, error) {
@@ -181,6 +182,9 @@ func (g *generator) text(c *client, f frame) {
 	case isEvent:
 		g.events++
 		c.got++
+		if g.heard != nil {
+			g.heard(c.room)
+		}
 		if c.got == g.want {
 			g.doneAt = append(g.doneAt, time.Since(g.began))
 		}

@@ -205,7 +205,7 @@ func scenarioNames() []string {
 	for _, sc := range liveScenarios {
 		names = append(names, sc.name)
 	}
-	return append(names, "store1000", "store1", "store50", "idle", "start", "replay")
+	return append(names, "store1000", "store1", "store50", "redeem", "redeem64", "idle", "start", "replay")
 }
 
 // scenario runs all rounds of one scenario, the servers taking turns, so that
@@ -243,6 +243,18 @@ func (b *bench) scenario(ctx context.Context, name string) error {
 		return b.store(ctx, name, 50, 1, true)
 	case "store50":
 		return b.store(ctx, name, 50, 50, true)
+	case "redeem":
+		span := max(b.span, 5*time.Second) // a p99 of 200 a second needs some
+		if b.quick {
+			span = b.span
+		}
+		return b.beside(ctx, name, func(t target) (sample, error) { return runRedeem(ctx, t, span) },
+			func() (sample, error) {
+				return runStore(ctx, b.self, redeemConns, 1, span, "-redeem", "-rate", strconv.Itoa(redeemRate))
+			})
+	case "redeem64":
+		return b.beside(ctx, name, func(t target) (sample, error) { return runRedeemers(ctx, t, b.span) },
+			func() (sample, error) { return runStore(ctx, b.self, redeemers, 1, b.span, "-redeem") })
 	case "start":
 		return b.start(ctx)
 	}
@@ -324,6 +336,24 @@ func (b *bench) store(ctx context.Context, name string, writers, topics int, red
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// beside runs ours and the bare store in turn.
+func (b *bench) beside(ctx context.Context, name string, ours func(target) (sample, error), bare func() (sample, error)) error {
+	for round := range b.rounds {
+		for _, t := range b.targets {
+			if t.name != sideOurs {
+				continue
+			}
+			if err := b.keep(ctx, name, sideOurs, round, func() (sample, error) { return ours(t) }); err != nil {
+				return err
+			}
+			if err := b.keep(ctx, name, sideBare, round, bare); err != nil {
+				return err
+			}
 		}
 	}
 	return ctx.Err()

@@ -26,6 +26,12 @@ type appender interface {
 	Append(ctx context.Context, events ...chat.Event) ([]chat.Event, error)
 }
 
+// bareStore is the store without a server.
+type bareStore interface {
+	appender
+	redeemer
+}
+
 // storeMain is the command store-run: writers, each with one event in
 // flight, for a while; one line of JSON tells what they did. With -fill it
 // stores that many events in big batches instead.
@@ -35,6 +41,8 @@ func storeMain(ctx context.Context, args []string, stdout io.Writer) error {
 	writers := fs.Int("writers", 50, "goroutines that append")
 	topics := fs.Int("topics", 1, "topics, taken in turn by the writers")
 	span := fs.Duration("span", 3*time.Second, "how long")
+	redeem := fs.Bool("redeem", false, "redeem vouchers instead of appending")
+	rate := fs.Int("rate", 0, "with -redeem: so many a second; 0: as many as they can")
 	fill := fs.Int("fill", 0, "store this many events and end")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -44,9 +52,12 @@ func storeMain(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	var s sample
-	if *fill > 0 {
+	switch {
+	case *fill > 0:
 		s, err = fillStore(ctx, store, *fill)
-	} else {
+	case *redeem:
+		s, err = hammerVouchers(ctx, store, *writers, *rate, *span)
+	default:
 		s, err = hammer(ctx, store, *writers, *topics, *span)
 	}
 	if err = errors.Join(err, closeStore()); err != nil {
@@ -115,13 +126,14 @@ func hammer(ctx context.Context, store appender, writers, topics int, span time.
 }
 
 // runStore measures the bare store once, on a fresh folder.
-func runStore(ctx context.Context, self string, writers, topics int, span time.Duration) (sample, error) {
+func runStore(ctx context.Context, self string, writers, topics int, span time.Duration, args ...string) (sample, error) {
 	dir, err := os.MkdirTemp("", "teahouse-bench-store-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	return storeRun(ctx, self, "-dir", dir, "-writers", strconv.Itoa(writers), "-topics", strconv.Itoa(topics), "-span", span.String())
+	args = append([]string{"-dir", dir, "-writers", strconv.Itoa(writers), "-topics", strconv.Itoa(topics), "-span", span.String()}, args...)
+	return storeRun(ctx, self, args...)
 }
 
 func storeRun(ctx context.Context, self string, args ...string) (sample, error) {

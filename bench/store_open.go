@@ -9,7 +9,7 @@ import (
 )
 
 // openStore opens the store as the program does, with full durability.
-func openStore(ctx context.Context, dir string) (appender, func() error, error) {
+func openStore(ctx context.Context, dir string) (bareStore, func() error, error) {
 	s, err := db.Open(ctx, db.Options{Dir: dir, Durability: "full"})
 	if err != nil {
 		return nil, nil, err

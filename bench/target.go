@@ -84,9 +84,11 @@ func ours(binary, dir string) target {
 	}
 }
 
+const benchKey = "bench-key-0123456789abcdef0123456789"
+
 func startOurs(ctx context.Context, binary, data string) (*proc, error) {
 	return startProc(ctx, binary, "serve", "--addr", "127.0.0.1:0", "--data", data, "--auth", "open",
-		"--send-rate", "0", "--api-key", "bench-key-0123456789abcdef0123456789", "--admin-password", "bench-password-0123")
+		"--send-rate", "0", "--api-key", benchKey, "--admin-password", "bench-password-0123")
 }
 
 // helloOurs pipelines hello and join, as the contract allows.

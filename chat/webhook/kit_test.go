@@ -128,6 +128,24 @@ func (r *receiver) taken(code string) (types []string) {
 	return types
 }
 
+// journal is what is logged.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
 // world is a store, a sender and a receiver, in a bubble of time.
 type world struct {
 	t     *testing.T
@@ -136,7 +154,7 @@ type world struct {
 	*receiver
 	sender *Sender
 	batch  int
-	log    bytes.Buffer
+	log    journal
 	stop   func()
 }
 

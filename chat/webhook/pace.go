@@ -27,7 +27,7 @@ const (
 	mostAtAll    = 16 // and to all
 	growEvery    = 8  // successes until there may be one more at once
 
-	look      = time.Minute     // the clock may be set: look so often at least
+	look      = 5 * time.Minute // the clock may be set: look so often at least
 	storeWait = 5 * time.Second // after the store failed
 	lastWords = 3 * time.Second // for requests that are out when the server stops
 )

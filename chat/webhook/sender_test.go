@@ -248,6 +248,7 @@ func TestGone(t *testing.T) {
 		})
 		first := w.issue(3)
 		w.within(time.Second, "410", func() bool { return w.hook("shop").DisabledAt > 0 })
+		synctest.Wait()
 		w.equal("why", w.hook("shop").DisabledWhy, "it answered 410 Gone")
 		if log := w.log.String(); strings.Count(log, "a webhook was disabled") != 1 || !strings.Contains(log, "webhook=shop") {
 			t.Errorf("the log says %s", log)
