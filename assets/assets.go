@@ -40,20 +40,19 @@ const (
 const packed = "teahouse-sdk.tgz"
 
 // Handler serves the pages, /assets/NAME.HASH.EXT, and the SDK's package at
-// /sdk/NAME and as a whole. What the pages use is hashed, rewritten and
-// compressed here, once; of the SDK each file when it is first asked for, since
-// most are for developers. It panics if the embedded files refer to one that is
+// /sdk/NAME and as a whole. What the pages use is put together, hashed and
+// rewritten here, once; each file is compressed when it is first asked for,
+// since most are parts or for developers. It panics if the embedded files refer to one that is
 // missing, which a test would have seen.
 func Handler() http.Handler {
 	b := newBundle(files)
-	z := gzip.NewWriter(nil) // one for all: it is a megabyte
 	h := make(handler)
-	add := func(path string, r *response) { h[path] = func() *response { return r } }
 	for path, name := range pages {
-		add(path, b.page(name).served(z, askMe))
+		page := b.page(name)
+		h[path] = sync.OnceValue(func() *response { return page.served(gzip.NewWriter(nil), askMe) })
 	}
 	for _, a := range b.assets {
-		add("/assets/"+a.hashed, a.served(z, forever))
+		h["/assets/"+a.hashed] = sync.OnceValue(func() *response { return a.served(gzip.NewWriter(nil), forever) })
 	}
 	for name := range b.sdk {
 		h["/sdk/"+name] = sync.OnceValue(func() *response { return newAsset(name, b.raw[name]).shared() })

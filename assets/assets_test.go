@@ -98,6 +98,7 @@ func TestHandlerAnswers(t *testing.T) {
 
 // reached returns the assets that a page leads to, by their names with hashes.
 func reached(b *bundle, page string) map[string]*asset {
+	body := b.page(page).body
 	byName := map[string]*asset{}
 	for _, a := range b.assets {
 		byName["/assets/"+a.hashed] = a
@@ -113,7 +114,7 @@ func reached(b *bundle, page string) map[string]*asset {
 			}
 		}
 	}
-	visit(b.page(page).body)
+	visit(body)
 	return seen
 }
 
@@ -122,9 +123,8 @@ func TestReferencesResolve(t *testing.T) {
 	t.Parallel()
 	h := Handler()
 	b := newBundle(files)
-	for url, name := range pages {
-		page := text(t, get(t, h, "GET", url))
-		for target, a := range reached(b, name) {
+	for _, name := range pages {
+		for target := range reached(b, name) {
 			r := get(t, h, "GET", target)
 			if r.StatusCode != 200 {
 				t.Errorf("%s: %s: status %d", name, target, r.StatusCode)
@@ -135,16 +135,100 @@ func TestReferencesResolve(t *testing.T) {
 			if !regexp.MustCompile(`\.[0-9a-f]{16}\.\w+$`).MatchString(target) {
 				t.Errorf("%s: %s has no hash in its name", name, target)
 			}
-			// Every module is fetched at once, not one after the other as imports are read.
-			if path.Ext(a.name) == ".js" && !strings.Contains(page, a.hashed) && !lazy[a.name] {
-				t.Errorf("%s does not preload %s", name, a.name)
+		}
+	}
+}
+
+// A page is its HTML, one script and one style sheet: whatever else it needs at
+// once would cost another round trip.
+func TestPageIsThreeFiles(t *testing.T) {
+	t.Parallel()
+	b := newBundle(files)
+	for _, name := range pages {
+		page := string(b.page(name).body)
+		scripts := regexp.MustCompile(`<script type="module" src="([^"]+)">`).FindAllStringSubmatch(page, -1)
+		if len(scripts) != 1 || strings.Count(page, `rel="stylesheet"`) != 1 || strings.Contains(page, "modulepreload") {
+			t.Fatalf("%s: scripts %q, %d style sheets", name, scripts, strings.Count(page, `rel="stylesheet"`))
+		}
+		script := string(reached(b, name)[scripts[0][1]].body)
+		if m := regexp.MustCompile(`(?m)^\s*(import|export)\b[^(].*`).FindString(script); m != "" {
+			t.Errorf("%s: the script says %q", name, m)
+		}
+	}
+}
+
+// A module that is fetched later may not be part of the page's script too:
+// there would be two of it.
+func TestLaterModulesStandAlone(t *testing.T) {
+	t.Parallel()
+	b := newBundle(files)
+	for _, name := range pages {
+		for _, a := range reached(b, name) {
+			if path.Ext(a.name) != ".js" || a == b.assets["joined:"+strings.TrimSuffix(name, ".html")+".js"] {
+				continue
+			}
+			for _, m := range regexp.MustCompile(`(?m)^import .*/assets/([^"']+)`).FindAllStringSubmatch(string(a.body), -1) {
+				for part, own := range b.assets {
+					if own.hashed == m[1] && strings.Contains(string(b.assets["joined:"+strings.TrimSuffix(name, ".html")+".js"].body), "// "+part+"\n") {
+						t.Errorf("%s: %s is fetched later and imports %s, which is in the page's script", name, a.name, part)
+					}
+				}
 			}
 		}
 	}
 }
 
-// Modules that a page fetches when they are needed, by import().
-var lazy = map[string]bool{"qr.js": true, "vendor/qr-make.js": true, "vendor/tus.js": true}
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	tree := func(more map[string]string) fstest.MapFS {
+		all := fstest.MapFS{
+			"web/index.html": {Data: []byte(`<link rel="stylesheet" href="./a.css">` + "\n" + `<link rel="stylesheet" href="./b.css">` + "\n" + `<script type="module" src="./a.js"></script>`)},
+			"web/a.css":      {Data: []byte("a{}")},
+			"web/b.css":      {Data: []byte("b{}")},
+			"web/a.js":       {Data: []byte("import {one, two as deux} from './b.js'\nimport * as s from '../sdk/s.js'\nimport './c.js'\nconsole.log(one, deux, s.x)")},
+			"web/b.js":       {Data: []byte("import {x} from '../sdk/s.js'\nexport const one = x\nexport async function two() { return import('./later.js') }")},
+			"web/c.js":       {Data: []byte("// What it is.\n/**\n * For whom.\n */\nexport class C {}")},
+			"web/later.js":   {Data: []byte("export const late = 1")},
+			"sdk/s.js":       {Data: []byte("const long = 1\nexport {long as x}")},
+			"sdk/s.min.js":   {Data: []byte("let y=1;export{y as x};")},
+		}
+		for name, body := range more {
+			all[name] = &fstest.MapFile{Data: []byte(body)}
+		}
+		return all
+	}
+	b := newBundle(tree(nil))
+	page := string(b.page("index.html").body)
+	js, css := b.assets["joined:index.js"], b.assets["joined:index.css"]
+	if want := `<link rel="stylesheet" href="/assets/` + css.hashed + `">` + "\n" + `<script type="module" src="/assets/` + js.hashed + `"></script>`; page != want {
+		t.Errorf("the page is %s, want %s", page, want)
+	}
+	if string(css.body) != "a{}b{}" {
+		t.Errorf("the style sheet is %s", css.body)
+	}
+	want := "// s.js\nconst $0 = (() => {\nlet y=1;\nreturn {x: y}\n})()\n" +
+		"// b.js\nconst $1 = (() => {\nconst {x} = $0\nconst one = x\nasync function two() { return import('/assets/" + b.assets["later.js"].hashed + "') }\nreturn {one, two}\n})()\n" +
+		"// c.js\nconst $2 = (() => {\nclass C {}\nreturn {C}\n})()\n" +
+		"// a.js\nconst $3 = (() => {\nconst {one, two: deux} = $1\nconst s = $0\nconsole.log(one, deux, s.x)\nreturn {}\n})()\n"
+	if string(js.body) != want {
+		t.Errorf("the script is\n%s\nwant\n%s", js.body, want)
+	}
+	for what, more := range map[string]map[string]string{
+		"a default export":          {"web/c.js": "export default 1"},
+		"an export that changes":    {"web/c.js": "export let n = 1"},
+		"an import of another form": {"web/c.js": "import d from './later.js'"},
+		"a missing module":          {"web/c.js": "import './d.js'"},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s was accepted", what)
+				}
+			}()
+			newBundle(tree(more)).page("index.html")
+		}()
+	}
+}
 
 func TestHashFollowsContent(t *testing.T) {
 	t.Parallel()

@@ -68,7 +68,7 @@ func newAsset(name string, body []byte) *asset {
 
 // page returns an HTML file, rewritten. It has no hashed name of its own.
 func (b *bundle) page(name string) *asset {
-	return newAsset(name, b.rewrite(name))
+	return newAsset(name, b.rewritten(b.joined(name)))
 }
 
 // asset returns the named file after those it refers to: its own hash covers
@@ -92,13 +92,14 @@ func (b *bundle) asset(name string) *asset {
 // rewrite gives every quoted "./NAME" and "../sdk/NAME" of a text file its
 // hashed name. In the SDK's comments they are examples and stay.
 func (b *bundle) rewrite(name string) []byte {
-	raw, ok := b.raw[name]
-	if !ok {
-		panic("assets: there is no file " + name)
-	}
+	raw := b.text(name)
 	if b.sdk[name] || !rewritten[path.Ext(name)] {
 		return raw
 	}
+	return b.rewritten(raw)
+}
+
+func (b *bundle) rewritten(raw []byte) []byte {
 	var out []byte
 	for {
 		i := bytes.IndexAny(raw, `"'(`)
