@@ -201,6 +201,72 @@ const examples = {
     assert.deepEqual(tea.outbox.map((i) => [i.body.text, i.state]), [['b', 'failed']])
   },
 
+  async secret() {
+    globalThis.localStorage = memory()
+    globalThis.WebSocket = WebSocket
+    await run()
+    await until('alice to be there', async () => (await online('alice')).length === 1)
+    assert.match(localStorage.getItem('secret'), /^[0-9a-f]{32}$/)
+    localStorage.setItem('secret', 'somebody-else-entirely')
+    await import('file://' + file('.mjs') + '?again')
+    await says(/^Somebody else is alice here/)
+    assert.equal((await online('alice')).length, 1)
+  },
+
+  async protect() {
+    const all = await prelude()
+    const club = all.bob.room('club')
+    await club.protect('tea at noon')
+    await run(all)
+    await says('Which code?')
+    const codes = []
+    const den = all.bob.room('den')
+    den.on('error', (err) => codes.push(err.code))
+    await until('bob to need the code', () => codes.join() === 'code_needed')
+    const inside = all.bob.room('den', {code: 'tea at five'})
+    await until('bob to be in', async () => (await inside.presence()).join() === 'alice,bob')
+  },
+
+  async recall() {
+    const all = await prelude()
+    const back = []
+    all.his.on('message.recalled', (e) => back.push(e.body.seq))
+    await run(all)
+    await says('(recalled)')
+    const [message] = await history('room:lobby')
+    assert.deepEqual(message.body, {recalled: true})
+    await until('bob to hear of it', () => back.join() === String(message.seq))
+  },
+
+  async topics() {
+    const all = await prelude()
+    await all.his.send({text: 'is the tea ready?', mentions: ['alice']})
+    await all.bob.talk('alice').send({text: 'psst'})
+    await run(all)
+    await says('room:lobby: 1 new, one for you; is the tea ready?')
+    await says('dm:alice:bob: 1 new; psst')
+    const {seq} = await all.his.send({text: 'it is'})
+    await says(`room:lobby is read up to ${seq}`)
+  },
+
+  async search() {
+    const all = await prelude()
+    for (const text of ['Green TEA', 'coffee', 'tea?']) await all.his.send({text})
+    await run(all)
+    await says('Green TEA, tea?')
+  },
+
+  async vouchers() {
+    const secret = 'a-secret-of-alice-only'
+    const tea = await user('alice', {secret})
+    await call('POST', '/vouchers', {name: 'Longjing', owner: 'alice', expires_at: Date.now() + 90 * 60000})
+    await call('POST', '/vouchers', {name: 'Cake', owner: 'alice', count: 21})
+    await run({tea})
+    await says('Cake for ever')
+    await says('2 more')
+    silent(/Longjing/)
+  },
+
   async history() {
     const all = await prelude()
     for (let i = 0; i < 45; i++) await all.his.send({text: 'message ' + i})
