@@ -36,6 +36,7 @@ func TestBrowserFiles(t *testing.T) {
 		{"a restart of the server", fileOverRestart},
 		{"a reload of the page", fileOverReload},
 		{"cancelled", fileCancelled},
+		{"no room", fileNoRoom},
 		{"voice", voiceMessage},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, chromium) })
@@ -265,10 +266,10 @@ func filesTooLarge(t *testing.T, chromium context.Context) {
 func fileOverRestart(t *testing.T, chromium context.Context) {
 	dir, addr := t.TempDir(), freePort(t)
 	h := spawn(t, dir, "--addr="+addr)
-	content := noisyPNG(t, 1400, 1000) // 5.6 MB
+	content := noisyPNG(t, 1100, 800) // 2.6 MB, in 6 pieces
 	p := visit(t, chromium, h.url+"/", "alice")
 	p.chooses(onDisk(t, "long.png", content))
-	p.holdsAfter(6)
+	p.holdsAfter(4)
 	p.click("#send")
 	p.until("more than half is there", `document.querySelector('.upload progress') && document.querySelector('.upload progress').value > 0.5`)
 	p.shoot("uploading-1280")
@@ -295,11 +296,11 @@ func fileOverRestart(t *testing.T, chromium context.Context) {
 // fileOverReload: the page is reloaded in the middle of an upload.
 func fileOverReload(t *testing.T, chromium context.Context) {
 	h := open(t, t.TempDir(), "--send-rate=0")
-	content := noisyPNG(t, 1400, 1000)
+	content := noisyPNG(t, 1100, 800)
 	p := visit(t, chromium, h.url+"/", "alice")
 	p.chooses(onDisk(t, "long.png", content))
 	p.do("write", chromedp.SendKeys(chromedp.CSS("#composer"), "caption"))
-	p.holdsAfter(5)
+	p.holdsAfter(3)
 	p.click("#send")
 	p.until("some is there", `document.querySelector('.upload progress') && document.querySelector('.upload progress').value > 0.3`)
 	p.do("reload", chromedp.Reload())
@@ -319,9 +320,9 @@ func fileOverReload(t *testing.T, chromium context.Context) {
 func fileCancelled(t *testing.T, chromium context.Context) {
 	h := open(t, t.TempDir(), "--send-rate=0")
 	p := visit(t, chromium, h.url+"/", "alice")
-	p.chooses(onDisk(t, "long.png", noisyPNG(t, 1400, 1000)))
+	p.chooses(onDisk(t, "long.png", noisyPNG(t, 1100, 800)))
 	p.do("write", chromedp.SendKeys(chromedp.CSS("#composer"), "caption"))
-	p.holdsAfter(4)
+	p.holdsAfter(2)
 	p.click("#send")
 	p.until("some is there", `document.querySelector('.upload progress') && document.querySelector('.upload progress').value > 0.2`)
 	p.click(".upload-cancel")
@@ -331,6 +332,26 @@ func fileCancelled(t *testing.T, chromium context.Context) {
 	p.do("reload", chromedp.Reload())
 	p.state("live")
 	p.sees("caption alone")
+}
+
+// fileNoRoom: the server has no room for it. The reason is told, and it can be
+// tried again or given up.
+func fileNoRoom(t *testing.T, chromium context.Context) {
+	h := open(t, t.TempDir(), "--max-upload=100kB", "--files-quota=100kB")
+	p := visitAt(t, chromium, h.url+"/#room=lobby", "alice", phoneWidth, phoneHeight)
+	p.chooses(onDisk(t, "first.bin", make([]byte, 60_000)))
+	p.click("#send")
+	h.filesOf(1)
+	other := append([]byte("another"), make([]byte, 60_000)...) // the same content would need no room
+	p.chooses(onDisk(t, "second.bin", other))
+	p.click("#send")
+	const failed = `document.querySelector('[data-status=failed] .meta') && document.querySelector('[data-status=failed] .meta').textContent.includes('no room')`
+	p.until("the reason", failed)
+	p.shoot("upload-failed-390")
+	p.tap("[data-act=retry]")
+	p.until("it is tried, and refused again", failed)
+	p.tap("[data-act=discard]")
+	p.until("it is gone", `document.querySelectorAll('[data-message]').length === 1`)
 }
 
 // voiceMessage records what the browser's own test microphone hums.

@@ -38,6 +38,7 @@ func TestBrowserMessages(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, chromium, h) })
 	}
+	t.Run("an outbox over the end of the page", func(t *testing.T) { outboxOverReload(t, chromium) })
 }
 
 // aRoom is a room of the test's own, and a client in it.
@@ -187,7 +188,7 @@ func replyAndJump(t *testing.T, chromium context.Context, h *house) {
 	p.until("it is being answered", `!document.querySelector('#replying').hidden && document.activeElement.id === 'composer' && document.querySelector('#replying-text').textContent === '还有谁？'`)
 	p.shoot("replying-1280")
 	p.write("我")
-	p.until("the answer with its quote", `[...document.querySelectorAll('.msg.own .quote-text')].some(q => q.textContent === '还有谁？')`)
+	p.until("the answer with its quote", `[...document.querySelectorAll('.msg.own[data-seq] .quote-text')].some(q => q.textContent === '还有谁？')`)
 	log := h.history(topic)
 	answer := log[len(log)-1]
 	var body struct {
@@ -380,6 +381,29 @@ func tooLong(t *testing.T, chromium context.Context, h *house) {
 	p.until("just fits", `document.querySelector('#counter').textContent === '2 bytes left'`)
 	p.click("#send")
 	eventually(t, "what just fits in the log", func() bool { return len(h.history(topic)) == 1 })
+}
+
+// outboxOverReload: what was written while nobody answered is sent when the page
+// comes again, once.
+func outboxOverReload(t *testing.T, chromium context.Context) {
+	dir, addr := t.TempDir(), freePort(t)
+	h := spawn(t, dir, "--addr="+addr)
+	p := visit(t, chromium, h.url+"/", "alice")
+	p.write("one")
+	p.sees("one")
+	h.kill()
+	p.state("waiting")
+	p.write("two")
+	p.write("three")
+	p.until("both wait", `document.querySelectorAll('[data-status=sending]').length === 2`)
+	p.shoot("outbox-1280")
+	p.do("close the page", chromedp.Navigate("about:blank"))
+	h = spawn(t, dir, "--addr="+addr)
+	p.do("open it again", chromedp.Navigate(h.url+"/"))
+	p.sees("one", "two", "three")
+	if log := h.history(lobby); len(log) != 3 {
+		t.Errorf("%d events in the log", len(log))
+	}
 }
 
 func phoneKeys(t *testing.T, chromium context.Context, h *house) {

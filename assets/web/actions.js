@@ -32,9 +32,9 @@ export function makeActions(ctx, edit) {
     }
     if (said.file && said.file.url) out.push({icon: 'download', label: t('download'), act: () => save(said.file)})
     if (item.own && item.seq && item.kind === 'message' && Date.now() - item.at < recallWindow()) {
-      out.push({icon: 'recall', label: t('recall'), danger: true, act: () => recall(item, text)})
+      out.push({icon: 'recall', label: t('recall'), grave: true, act: () => recall(item, text)})
     }
-    if (failed) out.push({icon: 'discard', label: t('discard'), danger: true, act: () => ctx.discard(item)})
+    if (failed) out.push({icon: 'discard', label: t('discard'), grave: true, act: () => ctx.discard(item)})
     return out
   }
 

@@ -87,7 +87,8 @@ export function makeComposer(ctx) {
     counter.hidden = !near
     counter.textContent = near ? t(n > 0 ? 'text_over' : 'text_left', {n: Math.abs(n)}) : ''
     counter.classList.toggle('over', n > 0)
-    box.toggleAttribute('aria-invalid', n > 0)
+    if (n > 0) box.setAttribute('aria-invalid', 'true')
+    else box.removeAttribute('aria-invalid')
   }
 
   function tell(is) {

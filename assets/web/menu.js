@@ -5,7 +5,7 @@ let menu = null
 let before = null // what had the focus
 
 /**
- * @param {{icon: string, label: string, act: () => void, danger?: boolean}[]} entries
+ * @param {{icon: string, label: string, act: () => void, grave?: boolean}[]} entries
  * @param {{x: number, y: number, label: string, title?: string}} where in pixels of the window.
  *   title: a line above the entries
  */
@@ -14,8 +14,8 @@ export function openMenu(entries, {x, y, label, title = ''}) {
   before = document.activeElement
   menu = el('div', {id: 'menu', class: 'menu', role: 'menu', 'aria-label': label})
   if (title) menu.append(el('p', {class: 'menu-title', role: 'presentation'}, title))
-  for (const {icon: name, label: text, act, danger} of entries) {
-    const entry = el('button', {type: 'button', role: 'menuitem', tabIndex: -1, class: danger ? 'danger' : ''}, icon(name), el('span', {}, text))
+  for (const {icon: name, label: text, act, grave} of entries) {
+    const entry = el('button', {type: 'button', role: 'menuitem', tabIndex: -1, class: grave ? 'grave' : ''}, icon(name), el('span', {}, text))
     entry.addEventListener('click', () => {
       closeMenu()
       act()
