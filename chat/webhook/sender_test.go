@@ -69,11 +69,13 @@ func TestOrder(t *testing.T) {
 func TestOutage(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.add("shop")
-		codes := w.issue(5)
-		w.within(time.Second, "a start without trouble", func() bool { return w.settled("shop") })
+		codes := w.issue(40)
+		w.set(func(r *receiver) { r.takes = 20 * time.Millisecond })
+		w.within(2*time.Second, "a start without trouble", func() bool { return w.settled("shop") })
+		w.equal("requests at once", w.most, mostTogether)
 		away := true
 		w.set(func(r *receiver) {
-			r.all, r.most, r.takes = nil, 0, 20*time.Millisecond
+			r.all = nil
 			r.reply = func(int, *got) (int, http.Header, error) {
 				if away {
 					return 0, nil, down
@@ -82,6 +84,9 @@ func TestOutage(t *testing.T) {
 			}
 		})
 		began := time.Now()
+		codes = append(codes, w.issue(6)...)
+		time.Sleep(time.Second)
+		w.set(func(r *receiver) { r.most = 0 })
 		for time.Since(began) < time.Hour {
 			codes = append(codes, w.issue(6)...)
 			w.change(codes[len(codes)-1], chat.ActionRedeemed)
@@ -100,17 +105,17 @@ func TestOutage(t *testing.T) {
 		}
 		queue, err := w.store.WebhookQueue(t.Context(), "shop")
 		w.must(err)
-		w.equal("waiting", queue.Waiting, len(codes)-5+20)
+		w.equal("waiting", queue.Waiting, len(codes)-40+20)
 
 		w.set(func(*receiver) { away = false })
 		took := w.within(3*time.Minute, "everything", func() bool { return w.settled("shop") })
 		t.Logf("%d requests while it was away; %d events arrived in %s", requests, queue.Waiting, took)
-		for _, code := range codes[5:] {
+		for _, code := range codes[40:] {
 			if got := strings.Join(w.taken(code), " "); got != "issued" && got != "issued redeemed" {
 				t.Errorf("a voucher's events arrived as %q", got)
 			}
 		}
-		w.equal("delivered", len(w.deliveries("shop", chat.WebhookDelivered)), queue.Waiting+5)
+		w.equal("delivered", len(w.deliveries("shop", chat.WebhookDelivered)), queue.Waiting+40)
 		after := w.got("")[requests:]
 		for i, g := range after[:growEvery] {
 			if i > 0 && g.at.Sub(after[i-1].at) < 20*time.Millisecond {
@@ -122,6 +127,36 @@ func TestOutage(t *testing.T) {
 		}
 		w.equal("failing since", w.hook("shop").FailingSince, 0)
 	})
+}
+
+// What nobody was there to take is taken within a minute or so of somebody's
+// return, however long that was; what was refused waits longer.
+func TestBackSoon(t *testing.T) {
+	for name, c := range map[string]struct {
+		status   int
+		err      error
+		requests int
+		back     time.Duration
+	}{
+		"away":        {0, down, 110, lastPause * 5 / 4},
+		"bad gateway": {http.StatusBadGateway, nil, 110, lastPause * 5 / 4},
+		"broken":      {http.StatusInternalServerError, nil, 13, lastRetry * 5 / 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.add("shop")
+				w.set(func(r *receiver) { r.reply = func(int, *got) (int, http.Header, error) { return c.status, nil, c.err } })
+				w.issue(1)
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				if n := len(w.got("")); n < c.requests || n > c.requests*3/2 {
+					t.Errorf("%d requests in two hours", n)
+				}
+				w.set(func(r *receiver) { r.reply = nil })
+				w.within(c.back+time.Second, "it", func() bool { return w.settled("shop") })
+			})
+		})
+	}
 }
 
 // What never succeeds is tried less and less often, for three days, and then
