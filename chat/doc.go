@@ -82,6 +82,7 @@
 //	laterQueue.run   two: writes who came and who went; asks who is unsure how far it got; 50 ms later, many at once
 //	Hub.deliverDue   appends what is scheduled when it is due
 //	Hub.expireVouchers  expires vouchers at their time, and tells of it
+//	doors.tend       writes down each hour which claimed names are in use, and forgets old claims
 //	Hub.keepMarks    writes read positions, many at once, and tells the user's devices
 //	recorder.run     writes sessions to the store, many at once, a little later
 //	link.read        one for each connection, parked while it is idle
@@ -97,6 +98,7 @@
 // topic's (but for an inbox and then a talk of its user):
 //
 //	link.turn     carrying out a frame, changing the connection's client
+//	doors.changing  setting a room's code and putting out who has not given it
 //	Hub.talks     held while a round is told, and while a talk is joined or left
 //	Hub.mu        the maps of topics, clients, users, connections, dialects
 //	topic.mu      subscriptions, users, recent events, and whether a subscription is live
@@ -105,8 +107,9 @@
 //	outbox.mu     the queue of frames
 //
 // The locks of recorder, awayList, scheduler, wheel, originTable, publishCall and commandGate are
-// leaves: nothing is taken while they are held. No lock is held while the
-// store works or a write could block.
+// leaves: nothing is taken while they are held; likewise those of claimed and
+// roomLocks, but for the counters of tries below them. No lock is held while the
+// store works or a write could block, but link.turn and doors.changing.
 //
 // Atomics beside the locks: subscription.cursor is moved by the hub while it is
 // live and by the catch-up while it is behind; round.covers is the newest Seq

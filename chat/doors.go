@@ -53,7 +53,7 @@ type Doors interface {
 	DropClaims(ctx context.Context, until int64, folds ...string) error
 }
 
-// doors is the hub's side of Doors. Its lock is a leaf.
+// doors is the hub's side of Doors.
 type doors struct {
 	hub   *Hub
 	store Doors // nil: no room has a code, and no name belongs to anybody
