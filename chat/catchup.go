@@ -334,12 +334,21 @@ func (h *Hub) backlog(ctx context.Context, t *topic, after int64) (all Backlog, 
 }
 
 // readLog runs one read of the log within the bound on how many run at once.
-func (h *Hub) readLog(read func(context.Context) ([]Event, error)) ([]Event, error) {
+func (h *Hub) readLog(read func(context.Context) ([]Event, error)) (events []Event, err error) {
+	err = h.within(h.replays, func(ctx context.Context) error {
+		events, err = read(ctx)
+		return err
+	})
+	return events, err
+}
+
+// within runs do when one of the slots is free.
+func (h *Hub) within(slots chan struct{}, do func(context.Context) error) error {
 	select {
-	case h.replays <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-h.ctx.Done():
-		return nil, h.ctx.Err()
+		return h.ctx.Err()
 	}
-	defer func() { <-h.replays }()
-	return read(h.ctx)
+	defer func() { <-slots }()
+	return do(h.ctx)
 }

@@ -150,7 +150,7 @@ func (c *Client) doHistory(cmd *Command) error {
 		limit = 50
 	}
 	limit = min(limit, 500)
-	return c.answerFresh(func(ctx context.Context) (*Reply, []string, error) {
+	return c.answerFresh(c.hub.replays, func(ctx context.Context) (*Reply, []string, error) {
 		events, err := c.hub.store.Before(ctx, cmd.Topic, cmd.Before, limit+1)
 		if err != nil {
 			return nil, nil, err

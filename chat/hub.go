@@ -111,6 +111,7 @@ type Hub struct {
 	wheel   *wheel
 	sched   *scheduler
 	replays chan struct{} // a slot for each log read that may run at once
+	looks   chan struct{} // the same for searches and lists of topics, which take longer: replays do not wait for them
 	rec     *recorder
 	later   *laterQueue
 	probes  *laterQueue // clients that are to be asked how far they have got
@@ -173,6 +174,7 @@ func NewHub(store Store, opts HubOptions) *Hub {
 		conns:    make(map[*Client]bool),
 		dialects: make(map[string]*dialect),
 		replays:  make(chan struct{}, opts.Replays),
+		looks:    make(chan struct{}, max(1, opts.Replays/4)),
 		passes:   opts.Passes,
 		imports:  make(chan struct{}, 1),
 		due:      make(chan struct{}, 1),

@@ -108,18 +108,18 @@ func (t *topic) forgetRecalled(events []Event) {
 }
 
 // answerFresh reads from the log what a reply tells of these topics, and
-// queues it. What is recalled while it reads is not told after the recall: then
-// it reads again.
-func (c *Client) answerFresh(read func(context.Context) (r *Reply, topics []string, err error)) error {
+// queues it; slots bound how many read at once. What is recalled while it reads
+// is not told after the recall: then it reads again.
+func (c *Client) answerFresh(slots chan struct{}, read func(context.Context) (r *Reply, topics []string, err error)) error {
 	h := c.hub
 	for {
 		// All up to here is durable, so a read that begins now knows of its recalls.
 		covers := h.round.covers.Load()
 		var r *Reply
 		var topics []string
-		_, err := h.readLog(func(ctx context.Context) (_ []Event, err error) {
+		err := h.within(slots, func(ctx context.Context) (err error) {
 			r, topics, err = read(ctx)
-			return nil, err
+			return err
 		})
 		if err != nil {
 			return h.logged(err)

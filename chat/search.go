@@ -38,7 +38,7 @@ func (c *Client) doSearch(cmd *Command) error {
 		limit = 50
 	}
 	limit = min(limit, 500)
-	return c.answerFresh(func(ctx context.Context) (*Reply, []string, error) {
+	return c.answerFresh(c.hub.looks, func(ctx context.Context) (*Reply, []string, error) {
 		r := &Reply{Op: ReplySearch, ID: cmd.ID, Topic: cmd.Topic}
 		err := c.hub.search(ctx, r, what, cmd.Before, limit)
 		return r, []string{cmd.Topic}, err

@@ -30,7 +30,7 @@ func (c *Client) doTopics(cmd *Command) error {
 	if err := c.may(asksTopics); err != nil {
 		return err
 	}
-	return c.answerFresh(func(ctx context.Context) (*Reply, []string, error) {
+	return c.answerFresh(c.hub.looks, func(ctx context.Context) (*Reply, []string, error) {
 		states, err := c.hub.topicStates(ctx, c.user, c.mayRead)
 		if err != nil {
 			return nil, nil, err
