@@ -94,12 +94,12 @@ func importVouchers(c *cli.Context, server *api.Client) error {
 func issuedAll(ctx context.Context, server *api.Client, s *chat.ImportState, bar *meter) error {
 	defer bar.done()
 	failures := 0
-	for s.Issued < s.Count {
+	for pause := 10 * time.Millisecond; s.Issued < s.Count; pause = min(2*pause, 250*time.Millisecond) {
 		bar.show("issuing", s.Issued, s.Count)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(pause):
 		}
 		next, err := server.Import(ctx, s.Batch)
 		if err != nil {

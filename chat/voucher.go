@@ -358,7 +358,7 @@ func checkText(what, s string, least, most int, lines bool) error {
 		return Errorf(CodeBadRequest, "%s is not valid UTF-8", what)
 	}
 	for _, r := range s {
-		if !unicode.IsPrint(r) && !joiner(r) && !(lines && (r == '\n' || r == '\t')) {
+		if !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) && !joiner(r) && !(lines && (r == '\n' || r == '\t')) {
 			return Errorf(CodeBadRequest, "%s holds the character %U, which is not shown or changes how the rest is shown; leave it out", what, r)
 		}
 	}
