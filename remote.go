@@ -126,7 +126,7 @@ func remoteCommands() []*cli.Command {
 		},
 		{
 			Name: "backup", Usage: "write a copy of the database to FILE", ArgsUsage: "FILE",
-			Description: "Works while the server runs, and without it on this computer. To restore, stop the server and\nput the file in the place of teahouse.db in the data folder.",
+			Description: "Works while the server runs, and without it on this computer. Uploaded files are not in it: copy\nthe folder files of the data folder as well, afterwards. To restore, stop the server and\nput the file in the place of teahouse.db in the data folder.",
 			Flags:       remoteFlags(),
 			Action:      backup,
 		},
@@ -311,7 +311,7 @@ func backup(c *cli.Context) error {
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return exitf(exitNotWritable, "the backup cannot be written: %w", err)
 	}
-	return backupDone(c.App.Writer, file)
+	return backupDone(c.App.Writer, c.String("data"), file)
 }
 
 func backupOffline(ctx context.Context, w io.Writer, data, file string) error {
@@ -326,14 +326,22 @@ func backupOffline(ctx context.Context, w io.Writer, data, file string) error {
 	if err = errors.Join(err, store.Close()); err != nil {
 		return remoteError(err)
 	}
-	return backupDone(w, file)
+	return backupDone(w, data, file)
 }
 
-func backupDone(w io.Writer, file string) error {
+// backupDone says how large the copy is, and what is not in it.
+func backupDone(w io.Writer, data, file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "%s: %d bytes\n", file, info.Size())
+	files := filepath.Join(data, "files")
+	if entries, err := os.ReadDir(files); err != nil || len(entries) > 1 { // more than incoming; elsewhere it is not known
+		if err != nil {
+			files = "files in the server's data folder"
+		}
+		fmt.Fprintf(w, "uploaded files are not in it: copy the folder %s as well, now that the database is copied\n", files)
+	}
 	return nil
 }

@@ -19,6 +19,8 @@ type fileDoor struct {
 	tus    http.Handler
 	budget budget
 
+	full rate.Sometimes // when the log is told of no room: anybody may try often
+
 	mu     sync.Mutex
 	active map[string]int // owner -> upload requests under way
 }
@@ -42,7 +44,7 @@ func newFileDoor(a *API) *fileDoor {
 	if o.CheckOrigin == nil {
 		o.CheckOrigin = func(*http.Request) bool { return true }
 	}
-	d := &fileDoor{api: a, store: a.opts.Files, opts: o, active: make(map[string]int)}
+	d := &fileDoor{api: a, full: rate.Sometimes{Interval: time.Minute}, store: a.opts.Files, opts: o, active: make(map[string]int)}
 	d.budget = budget{now: a.opts.Now, places: make(map[string]*allowance), burst: max(o.Quota/quotaShare, 2*o.Max)}
 	d.tus = d.newTus()
 	return d
@@ -161,7 +163,13 @@ func (d *fileDoor) begin(ctx context.Context, s *sender, u *chat.Upload) error {
 	if len(u.Declared) > 100 {
 		u.Declared = ""
 	}
-	return d.store.BeginUpload(ctx, *u, limits)
+	err := d.store.BeginUpload(ctx, *u, limits)
+	if code := chat.CodeOf(err); code == chat.CodeFilesFull || code == chat.CodeStorageFull {
+		d.full.Do(func() {
+			d.api.opts.Logger.Warn("a file was refused, because there is no room for it", "code", code, "err", err)
+		})
+	}
+	return err
 }
 
 func (d *fileDoor) tooLarge() error {

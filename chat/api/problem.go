@@ -173,8 +173,14 @@ func (c *call) problem(err error) *Problem {
 // log writes a problem of the server's own making to the log: once, here at
 // the edge. What callers do wrong is not logged, nor that they went away.
 func (c *call) log(ctx context.Context, p *Problem) {
-	if c.api == nil || c.logged || p.Status < 500 || p.Code == chat.CodeGoingAway || p.Code == chat.CodeBusy && p.cause == nil {
+	if c.api == nil || c.logged || p.Status < 500 || p.Code == chat.CodeGoingAway {
 		return
+	}
+	switch p.Code {
+	case chat.CodeBusy, chat.CodeFilesFull, chat.CodeUploadCut, chat.CodeStorageFull:
+		if p.cause == nil { // nothing broke; fileDoor tells of full disks, and not each time
+			return
+		}
 	}
 	if errors.Is(p.cause, context.Canceled) && ctx.Err() != nil {
 		return
