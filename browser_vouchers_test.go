@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/mdp/qrterminal/v3"
 )
 
 // TestVoucherPages is an owner's page and a staff page side by side, in a real
@@ -26,10 +31,8 @@ func TestVoucherPages(t *testing.T) {
 	}
 	t.Parallel()
 	chromium := browser(t)
-	dir, addr := t.TempDir(), freePort(t)
+	dir, addr := staffed(t, "Ann", "1 号门", "Bob", "吧台"), freePort(t)
 	h := spawn(t, dir, "--addr="+addr, "--auth=token")
-	h.staff("Ann", "1 号门")
-	h.staff("Bob", "吧台")
 	issue := func(name string, more ...any) string {
 		order := map[string]any{"name": name, "owner": "alice"}
 		for i := 0; i < len(more); i += 2 {
@@ -85,7 +88,7 @@ func TestVoucherPages(t *testing.T) {
 	alice.back()
 	alice.says("#list", "半价券")
 	alice.shoot("owner-second")
-	bob.photographs(alice.drawn(second + "." + passOf(alice.secret(second), time.Now().Add(-10*time.Minute))))
+	bob.photographs(drawn(t, second+"."+passOf(alice.secret(second), time.Now().Add(-10*time.Minute))))
 	bob.verdict("bad", "refused")
 	bob.says("#verdict-title", "动态码过时了")
 	bob.shoot("staff-stale")
@@ -285,39 +288,43 @@ func (p tab) photo(css string) string {
 		_, err := cdp.Call(ctx, t, page.BringToFront, cdp.Empty{})
 		return err
 	}))
-	png, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(css)))
+	shot, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(css)))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.keep(png)
+	return keep(p.t, shot)
 }
 
-func (p tab) keep(png []byte) string {
-	p.t.Helper()
-	file := filepath.Join(p.t.TempDir(), "photo.png")
+func keep(t *testing.T, png []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "photo.png")
 	if err := os.WriteFile(file, png, 0o644); err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return file
 }
 
-// drawn is a photo of a QR code that the page did not show, made by its own
-// parts.
-func (p tab) drawn(text string) string {
-	p.t.Helper()
-	eval[bool](p, fmt.Sprintf(`import(document.querySelector('link[href*="/assets/qr."]').href).then(({qrSVG}) => {
-		const box = document.createElement('div')
-		box.id = 'drawn'
-		box.style.position = 'fixed'
-		box.style.top = box.style.left = box.style.zIndex = '20'
-		box.style.width = '300px'
-		box.append(qrSVG(%q, {label: 'test'}))
-		document.body.append(box)
-		return true
-	})`, text), chromedp.EvalAwaitPromise)
-	file := p.photo("#drawn")
-	eval[bool](p, `(document.querySelector('#drawn').remove(), true)`)
-	return file
+// drawn is a photo of a QR code that no page showed, made by another library
+// than theirs.
+func drawn(t *testing.T, text string) string {
+	t.Helper()
+	var made strings.Builder
+	qrterminal.GenerateWithConfig(text, qrterminal.Config{Level: qrterminal.M, Writer: &made, BlackChar: "#", WhiteChar: ".", QuietZone: 4})
+	rows := strings.Fields(made.String())
+	const module = 8
+	img := image.NewGray(image.Rect(0, 0, module*len(rows[0]), module*len(rows)))
+	for y := range img.Rect.Dy() {
+		for x := range img.Rect.Dx() {
+			if rows[y/module][x/module] == '.' {
+				img.SetGray(x, y, color.Gray{Y: 255})
+			}
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, img); err != nil {
+		t.Fatal(err)
+	}
+	return keep(t, out.Bytes())
 }
 
 // secret is what the owner's page makes a voucher's pass of.

@@ -42,9 +42,9 @@ function enter(who) {
     if (mine !== client || !/^voucher\./.test(e.kind) || !e.body || !e.body.code) return
     shelf.event(e)
     // The secret of its pass is in the list only.
-    if (e.body.status === 'issued') refresh()
+    if (e.body.status === 'issued') refreshSoon()
   })
-  client.inbox.on('reset', () => mine === client && refresh())
+  client.inbox.on('reset', () => mine === client && refreshSoon())
   $('door').hidden = true
   $('house').hidden = false
   shelf.open(client.user || who.name || '')
@@ -130,6 +130,17 @@ async function refresh() {
   }
 }
 
+let due = 0
+/** A backend may issue a thousand at once. */
+function refreshSoon() {
+  if (!due) {
+    due = setTimeout(() => {
+      due = 0
+      if (client && client.state.name === 'live') refresh()
+    }, 300)
+  }
+}
+
 /** Something happened to a voucher. */
 function told({what, voucher, live}) {
   if (!live) return
@@ -150,7 +161,15 @@ function newsText({what, name, station, at}) {
   return station ? t('v_news_redeemed_where', {name, where: station, at: time}) : t('v_news_redeemed', {name, at: time})
 }
 
+let drawing = 0
+/** Soon, and once for many changes; what is told of a redemption does not wait for it. */
 function draw() {
+  if (!drawing) drawing = setTimeout(drawNow, 30)
+}
+
+function drawNow() {
+  clearTimeout(drawing)
+  drawing = 0
   if (!client) return
   $('who').textContent = client.user || ''
   drawLink()
@@ -284,5 +303,6 @@ function readPage() {
   else showDoor()
 }
 
+window.addEventListener('pagehide', () => client && shelf.saveNow())
 window.addEventListener('hashchange', readPage)
 readPage()

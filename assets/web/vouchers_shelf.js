@@ -12,6 +12,7 @@ export function makeShelf({told, drawn}) {
   let at = 0 // when the list was last whole, by the server's clock
   let ahead = 0 // ms by which the server's clock is ahead of this one's
   let news = []
+  let saving = 0
   let listed = false // since the page was opened: what the first list tells happened before
 
   const now = () => Date.now() + ahead
@@ -19,6 +20,7 @@ export function makeShelf({told, drawn}) {
 
   /** Shows what is kept of an account. */
   function open(name) {
+    if (saving) saveNow()
     account = name
     let kept = {}
     try { kept = JSON.parse(memory.get(place()) || '{}') } catch (err) { /* nothing */ }
@@ -30,7 +32,14 @@ export function makeShelf({told, drawn}) {
     drawn()
   }
 
+  // Many may come at once.
   function save() {
+    if (!saving) saving = setTimeout(saveNow, 100)
+  }
+
+  function saveNow() {
+    clearTimeout(saving)
+    saving = 0
     if (account !== null) memory.set(place(), JSON.stringify({at, ahead, news, vouchers: [...vouchers.values()]}))
   }
 
@@ -80,11 +89,15 @@ export function makeShelf({told, drawn}) {
     all: () => [...vouchers.values()],
     get at() { return at },
     get news() { return news },
+    /** Before the page goes. */
+    saveNow,
     seen() {
       news = []
-      save()
+      saveNow()
     },
     forget() {
+      clearTimeout(saving)
+      saving = 0
       memory.set(place(), '')
       account = null
       vouchers = new Map()
