@@ -159,6 +159,7 @@ func TestStartFails(t *testing.T) {
 		{"bad number", func(*testing.T) []string { return []string{"--send-burst=many"} }, exitUsage, []string{"many", "send-burst"}},
 		{"number out of range", func(*testing.T) []string { return []string{"--queue-bytes=0"} }, exitUsage, []string{"--queue-bytes", "above 0"}},
 		{"body above frame", func(*testing.T) []string { return []string{"--max-body=100000"} }, exitUsage, []string{"--max-body", "--max-frame"}},
+		{"bad recall window", func(*testing.T) []string { return []string{"--recall-window=-1s"} }, exitUsage, []string{"--recall-window", "2m"}},
 		{"bad retention", func(*testing.T) []string { return []string{"--retain=room:*"} }, exitUsage, []string{"--retain", "30d/10000"}},
 		{"bad log level", func(*testing.T) []string { return []string{"--log-level=loud"} }, exitUsage, []string{"loud", "debug"}},
 		{"secret twice", func(*testing.T) []string { return []string{"--api-key=a", "--api-key-file=b"} }, exitUsage, []string{"--api-key", "not both"}},

@@ -234,3 +234,24 @@ func TestOldClientsHearNothingOfARecall(t *testing.T) {
 		}
 	}
 }
+
+func TestRecallWindow(t *testing.T) {
+	t.Parallel()
+	for window, want := range map[string]string{"0": "forbidden", "1ms": "recall_too_late"} {
+		t.Run(window, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, t.TempDir(), "--send-rate=0", "--recall-window="+window)
+			alice, _ := enter(t, h.ws(), "alice")
+			said := alice.post(lobby, "a-1", "hi")
+			tick := 0
+			eventually(t, "the window to be over", func() bool {
+				tick++
+				return alice.post(lobby, fmt.Sprint("tick-", tick), "the clock goes on").At > said.At+1
+			})
+			alice.refused(want, "send", "topic", lobby, "kind", "message.recalled", "body", map[string]int64{"seq": said.Seq})
+			if list := h.history(lobby); string(list[0].Body) != `{"text":"hi"}` {
+				t.Errorf("the message is %s", list[0].Body)
+			}
+		})
+	}
+}
