@@ -230,7 +230,8 @@ func inHand(t *testing.T, browser context.Context, url, who string) tab {
 	}
 	p := tab{t, who, ctx}
 	p.do("open the page", chromedp.Navigate(url))
-	eval[bool](p, `(localStorage.setItem('teahouse.lang', 'zh'), location.reload(), true)`)
+	eval[bool](p, `(localStorage.setItem('teahouse.lang', 'zh'), true)`)
+	p.do("open it in Chinese", chromedp.Reload())
 	return p
 }
 

@@ -39,7 +39,7 @@ test('every text that the pages ask for exists, and every one that exists is ask
   ])
   for (const m of html.matchAll(/data-t(?:-label|-placeholder)?="(\w+)"/g)) assert.ok(strings.en[m[1]], m[1])
   for (const m of code.matchAll(/\bt\('(\w+)'[,)]/g)) assert.ok(strings.en[m[1]], m[1])
-  const made = [...code.matchAll(/'([a-z_]+_)' \+/g)].map((m) => m[1]) // names that are put together
+  const made = [...code.matchAll(/'([a-z]+_[a-z_]*_|[a-z]{2,}_)' \+/g)].map((m) => m[1]) // names that are put together
   for (const key of Object.keys(strings.en)) assert.ok(asked.has(key) || made.some((m) => key.startsWith(m)), `${key} is not used`)
 })
 

@@ -56,8 +56,9 @@ export function makeDesk({ask, who, now, changed, signedOut, clock = () => Date.
    */
   function submit(code, pass) {
     // What was refused for its pass is another one with the next pass.
-    const same = (s) => s.state === 'asking' || s.state === 'waiting' || clock() - s.seen < SAME && (s.state === 'redeemed' || s.pass === pass)
-    const before = scans.find((s) => s.code === code && s.by === who() && !s.undo && same(s))
+    const isSame = (s) => s.state === 'asking' || s.state === 'waiting' ||
+      clock() - s.seen < SAME && (s.pass === pass || s.state === 'redeemed' || !/^pass_/.test(s.why.code))
+    const before = scans.find((s) => s.code === code && s.by === who() && !s.undo && isSame(s))
     if (before) {
       before.seen = clock()
       if (before.state === 'waiting') soon(0)

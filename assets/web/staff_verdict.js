@@ -5,7 +5,10 @@ import {groups} from './voucher_code.js'
 
 const DEAF = 500 // ms: a scanner's second Enter, or a finger that was on its way, does not close what it has not seen
 const GREEN_LASTS = 6_000 // ms; red and amber stay until somebody has read them
-const KNOWN = ['voucher_redeemed', 'voucher_void', 'voucher_expired', 'voucher_unknown', 'pass_stale', 'pass_required']
+const TITLES = {
+  voucher_redeemed: 's_voucher_redeemed', voucher_void: 's_voucher_void', voucher_expired: 's_voucher_expired',
+  voucher_unknown: 's_voucher_unknown', pass_stale: 's_pass_stale', pass_required: 's_pass_required',
+}
 
 /** closed(scan) is called when it goes away, undo(scan) when that is wanted. */
 export function makeVerdict({closed, undo, waitsFor}) {
@@ -74,7 +77,7 @@ export function makeVerdict({closed, undo, waitsFor}) {
     if (scan.state === 'asking') return t(scan.late ? 's_waiting' : 's_asking')
     if (scan.state === 'waiting') return t('s_waiting')
     if (scan.state === 'redeemed') return t('s_redeemed')
-    return t(KNOWN.includes(why.code) ? 's_' + why.code : 's_refused')
+    return t(TITLES[why.code] || 's_refused')
   }
 
   function text(why) {

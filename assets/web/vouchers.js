@@ -5,7 +5,7 @@ import {t, addStrings, clockTime, dayName, fullTime, onLang, switchLang, transla
 import {voucherStrings} from './strings_vouchers.js'
 import {checkName} from './names.js'
 import {signal} from './signals.js'
-import {makeShelf, statusAt} from './vouchers_shelf.js'
+import {ENDED, makeShelf, statusAt} from './vouchers_shelf.js'
 import {makeCard, timeLeft} from './vouchers_card.js'
 
 const WANTS_TOKEN = ['bad_token', 'token_expired', 'unauthorized']
@@ -241,7 +241,7 @@ function line(v) {
 function left(v, now) {
   if (v.status === 'issued') return timeLeft(v, now)
   if (v.status === 'redeemed') return `${t('v_redeemed')} · ${dayName(v.redeemed_at)} ${clockTime(v.redeemed_at)}`
-  return t('v_' + v.status) + (v.status === 'expired' ? ' · ' + fullTime(v.expires_at) : '')
+  return t(ENDED[v.status]) + (v.status === 'expired' ? ' · ' + fullTime(v.expires_at) : '')
 }
 
 // ---- time

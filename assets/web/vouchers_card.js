@@ -4,7 +4,7 @@ import {t, fullTime} from './i18n.js'
 import {qrSVG} from './qr.js'
 import {groups} from './voucher_code.js'
 import {passAt, passLeft} from './pass.js'
-import {statusAt} from './vouchers_shelf.js'
+import {ENDED, statusAt} from './vouchers_shelf.js'
 
 /** get(code) is the voucher, now() the server's clock. closed() is called when the person goes back. */
 export function makeCard({get, now, closed}) {
@@ -60,7 +60,7 @@ export function makeCard({get, now, closed}) {
     $('card-mark').hidden = usable
     $('card-pass').hidden = $('card-shot').hidden = true
     $('card-mark-icon').setAttribute('href', status === 'redeemed' ? '#i-yes' : '#i-no')
-    $('card-status').textContent = usable ? '' : t('v_' + status)
+    $('card-status').textContent = usable ? '' : t(ENDED[status])
     $('card-code').replaceChildren(...groups(v.code).map((g) => el('span', {}, g)))
     $('card-code').setAttribute('aria-label', `${t('v_code')} ${groups(v.code).join(' ')}`)
     const facts = []

@@ -108,3 +108,6 @@ export function makeShelf({told, drawn}) {
 
 /** A voucher's state at a time: it expires without anybody telling. */
 export const statusAt = (voucher, now) => (voucher.status === 'issued' && voucher.expires_at && voucher.expires_at <= now ? 'expired' : voucher.status)
+
+/** What the states of those that cannot be used are called. */
+export const ENDED = {redeemed: 'v_redeemed', void: 'v_void', expired: 'v_expired'}
