@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"io"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ func TestBrowserFiles(t *testing.T) {
 	}{
 		{"chosen, shown, sent, seen large", filesChosen},
 		{"pasted and dropped", filesPasted},
+		{"a photo taken on its side, with a token", photoOnItsSide},
 		{"too large", filesTooLarge},
 		{"a restart of the server", fileOverRestart},
 		{"a reload of the page", fileOverReload},
@@ -248,6 +250,61 @@ func filesPasted(t *testing.T, chromium context.Context) {
 		return document.querySelector('#composer').dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}))
 	})()`, chromedp.EvalAwaitPromise)
 	p.until("no picture of a text", `document.querySelector('#tray').hidden`)
+}
+
+// photoOnItsSide: a camera's photo says by EXIF how to turn it. It is sent where
+// a token is needed.
+func photoOnItsSide(t *testing.T, chromium context.Context) {
+	h := open(t, t.TempDir(), "--auth=token")
+	random := rand.New(rand.NewPCG(1, 2))
+	m := image.NewRGBA(image.Rect(0, 0, 600, 300))
+	for y := range 300 {
+		for x := range 600 {
+			noise := uint8(random.Uint32() % 90)
+			c := color.RGBA{200 - noise, noise, noise, 255} // red at the left
+			if x >= 300 {
+				c.R, c.B = c.B, c.R // blue at the right
+			}
+			m.SetRGBA(x, y, c)
+		}
+	}
+	var plain bytes.Buffer
+	if err := jpeg.Encode(&plain, m, &jpeg.Options{Quality: 100}); err != nil {
+		t.Fatal(err)
+	}
+	// After the JPEG's start an APP1 segment: a TIFF directory of one entry, orientation 6 (the left side is the top).
+	tiff := "MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+	exif := "Exif\x00\x00" + tiff
+	photo := append([]byte("\xff\xd8\xff\xe1"), byte((len(exif)+2)>>8), byte(len(exif)+2))
+	photo = append(append(photo, exif...), plain.Bytes()[2:]...)
+
+	p := blankTab(t, chromium, "alice", phoneWidth, phoneHeight)
+	p.do("come in", chromedp.Navigate(h.url+"/#room=lobby&token="+h.token("alice")))
+	p.state("live")
+	p.tap("#attach")
+	p.until("where a phone takes files from", `[...document.querySelectorAll('#menu [role=menuitem]')].map(n => n.textContent).join() === 'Pictures,Camera,File' &&
+		document.querySelector('#pick-camera').getAttribute('capture') === 'environment'`)
+	p.key(kb.Escape)
+	p.chooses(onDisk(t, "photo.jpg", photo))
+	p.tap("#send")
+	f := h.filesOf(1)[0]
+	if f.File.Width != 300 || f.File.Height != 600 || f.File.Type != "image/jpeg" {
+		t.Errorf("the photo: %+v", f)
+	}
+	small, err := jpeg.Decode(bytes.NewReader(h.content(f.File.Thumb)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := small.Bounds().Size(); size != image.Pt(300, 600) {
+		t.Errorf("the small one is %v", size)
+	}
+	top, _, _, _ := small.At(150, 100).RGBA()
+	_, _, bottom, _ := small.At(150, 500).RGBA()
+	if top < 0x7000 || bottom < 0x7000 {
+		t.Errorf("the top's red is %x, the bottom's blue %x", top, bottom)
+	}
+	p.until("it is shown upright", `(() => { const i = document.querySelector('.msg[data-seq] .pic img'); return i && i.complete && i.naturalHeight === 600 })()`)
+	p.shoot("photo-390")
 }
 
 func filesTooLarge(t *testing.T, chromium context.Context) {
