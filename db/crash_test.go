@@ -20,15 +20,10 @@ import (
 func child(what string) {
 	dir := os.Getenv("TEAHOUSE_DB_DIR")
 	switch what {
+	case "files":
+		filesChild(dir)
 	case "open": // and die at a point on the way
-		killPoint = func(at string) {
-			if at == os.Getenv("TEAHOUSE_DB_POINT") {
-				if self, err := os.FindProcess(os.Getpid()); err == nil {
-					self.Kill()
-				}
-				select {}
-			}
-		}
+		killAt(os.Getenv("TEAHOUSE_DB_POINT"))
 		s, err := Open(context.Background(), options(dir))
 		if err != nil {
 			fmt.Println("error", err)
@@ -38,6 +33,18 @@ func child(what string) {
 		s.Close()
 	case "load":
 		load(dir, os.Getenv("TEAHOUSE_DB_DURABILITY"), os.Getenv("TEAHOUSE_DB_ROUND"))
+	}
+}
+
+// killAt lets the process die at a point.
+func killAt(point string) {
+	killPoint = func(at string) {
+		if at == point {
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				self.Kill()
+			}
+			select {}
+		}
 	}
 }
 

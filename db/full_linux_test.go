@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -212,4 +213,58 @@ func TestIndexAfterFullDisk(t *testing.T) {
 		t.Errorf("a key that is indexed became %v", again[0])
 	}
 	consistent(t, s)
+}
+
+// Files stop before the disk is full, so that messages go on; and when it is
+// full all the same, nothing is lost and both go on with space again.
+func TestFilesOnFullDisk(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16)
+	for name, reserve := range map[string]int64{"with a reserve": 2 << 20, "without": -1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, remount := smallDisk(t, 10<<20)
+			s := openIn(t, dir, func(o *Options) { o.FilesQuota, o.FilesReserve = 64<<20, reserve })
+			kept := put(t, s, "kept", []byte("kept"))
+			appendOne(t, s, withFile("room:a", kept.ID, ""))
+			id := chat.NewFileID()
+			if err := s.BeginUpload(t.Context(), chat.Upload{ID: id, Size: int64(len(content))}, chat.UploadLimits{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.BeginUpload(t.Context(), chat.Upload{ID: chat.NewFileID(), Size: 9 << 20}, chat.UploadLimits{}); reserve > 0 && chat.CodeOf(err) != chat.CodeStorageFull {
+				t.Errorf("an upload that would fill the disk: %v", err)
+			}
+			// Somebody else takes the rest of it.
+			other := filepath.Join(dir, "other")
+			if err := os.WriteFile(other, make([]byte, 6<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n, err := s.WriteUpload(t.Context(), id, 0, bytes.NewReader(content))
+			if chat.CodeOf(err) != chat.CodeStorageFull {
+				t.Fatalf("a full disk: %d, %v", n, err)
+			}
+			if u, err := s.Upload(t.Context(), id); err != nil || u.Offset != n {
+				t.Errorf("%d bytes were kept by its word, and %+v, %v", n, u, err)
+			}
+			if reserve > 0 { // that is what it is for
+				for range 50 {
+					appendOne(t, s, message("room:a", "u", "", 1))
+				}
+			}
+			holds(t, s, kept.ID, []byte("kept"))
+			if err := os.Remove(other); err != nil {
+				t.Fatal(err)
+			}
+			remount(0, 24<<20)
+			rest, err := s.WriteUpload(t.Context(), id, n, bytes.NewReader(content[n:]))
+			if err != nil || n+rest != int64(len(content)) {
+				t.Fatalf("with space again: %d, %v", rest, err)
+			}
+			if _, err := s.FinishUpload(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			holds(t, s, id, content)
+			appendOne(t, s, message("room:a", "u", "", 2))
+		})
+	}
 }
