@@ -26,6 +26,8 @@ func TestBrowserRooms(t *testing.T) {
 		"a code":         roomWithCode,
 		"a taken name":   takenName,
 		"a long history": longHistory,
+		"notifications":  notifications,
+		"another log":    anotherLog,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, chromium) })
 	}
@@ -120,6 +122,24 @@ func phoneWalk(t *testing.T, chromium context.Context) {
 	alice.ends("welcome")
 	alice.click("#back")
 	alice.until("the list of rooms", `document.querySelector('#side').offsetParent && location.hash === '#rooms'`)
+
+	// With text of twice the size nothing sticks out at the side.
+	for _, screen := range []string{"", alice.row(lobby), "#online", "#share-button", "#search-button"} {
+		eval[bool](alice, `document.documentElement.style.fontSize = '200%', true`)
+		if screen != "" {
+			alice.do("open "+screen, chromedp.Click(chromedp.CSS(screen)))
+		}
+		if wide := eval[string](alice, `[...document.querySelectorAll('#house *')].filter(n => n.offsetParent && n.getBoundingClientRect().right > innerWidth + 1 && !n.closest('.sr'))
+			.map(n => n.tagName + '#' + n.id + '.' + n.className).join(' ')`); wide != "" {
+			t.Errorf("text of twice the size on %q: %s", screen, wide)
+		}
+		if screen == "#online" || screen == "#share-button" {
+			alice.do("escape", chromedp.KeyEvent(kb.Escape))
+		}
+	}
+	eval[bool](alice, `document.documentElement.style.fontSize = '', true`)
+	alice.do("escape", chromedp.KeyEvent(kb.Escape))
+	alice.click("#back")
 
 	// To leave is for all devices.
 	alice.click(alice.row("room:厨房"))
@@ -377,4 +397,64 @@ func fillRoom(t *testing.T, h *house, topic string, many int) {
 		guest.say("send", "topic", topic, "key", fmt.Sprint("line-", i), "body", map[string]string{"text": longLine(i)})
 	}
 	guest.post(topic, "last", longLine(many-1))
+}
+
+// notifications: for who looks away; not of a muted room, but of a mention
+// there. The browser's own window for them is replaced by a list.
+func notifications(t *testing.T, chromium context.Context) {
+	h := open(t, t.TempDir(), "--send-rate=0")
+	alice := visit(t, chromium, h.url+"/#room=a", "alice")
+	alice.click("#settings-button")
+	eval[bool](alice, `document.hasFocus = () => false, window.notes = [], window.Notification = class {
+		static requestPermission() { Notification.permission = 'granted'; return Promise.resolve('granted') }
+		constructor(title, {body, tag}) { notes.push(this); this.line = [title, body, tag].join('|') }
+		close() {}
+	}, Notification.permission = 'default', true`)
+	alice.click("#settings label.switch")
+	alice.until("that they are on", `document.querySelector('#set-notify').checked && document.querySelector('#notify-hint').textContent.startsWith('You are told')`)
+	alice.do("escape", chromedp.KeyEvent(kb.Escape))
+	alice.click(alice.row(lobby))
+	alice.until("the lobby", `location.hash === '#room=lobby'`)
+	bob, _ := enter(t, h.ws(), "bob")
+	bob.join("room:a")
+	bob.post("room:a", "1", "tea?")
+	alice.until("the first", `notes.length === 1 && notes[0].line === 'a|bob: tea?|room:a'`)
+	eval[bool](alice, `notes[0].onclick(), true`)
+	alice.until("its room", `location.hash === '#room=a'`)
+	alice.click("#share-button")
+	alice.click("#share label.switch")
+	alice.do("escape", chromedp.KeyEvent(kb.Escape))
+	alice.until("muted", fmt.Sprintf(`document.querySelector('%s[data-muted]')`, alice.row("room:a")))
+	bob.post("room:a", "2", "still there?")
+	alice.ends("tea?", "still there?")
+	bob.ask("send", "topic", "room:a", "key", "3", "body", map[string]any{"text": "@alice tea!", "mentions": []string{"alice"}})
+	alice.until("the mention alone", `notes.length === 2 && notes[1].line === 'bob mentioned you in a|bob: @alice tea!|room:a'`)
+	alice.write("coming")
+	alice.ends("@alice tea!", "coming")
+	if n := eval[int](alice, `notes.length`); n != 2 {
+		t.Errorf("%d notifications after a message of one's own", n)
+	}
+	eval[bool](alice, `Notification.permission = 'denied', true`)
+	alice.click("#settings-button")
+	alice.until("that the browser forbids them", `!document.querySelector('#set-notify').checked && document.querySelector('#notify-hint').textContent.startsWith('The browser forbids')`)
+}
+
+// anotherLog: the server comes back with another database; the page shows what
+// is in that one, says why, and forgets what it had. Meanwhile it says how it
+// stands, and one can ask it to try at once.
+func anotherLog(t *testing.T, chromium context.Context) {
+	addr := freePort(t)
+	h := spawn(t, t.TempDir(), "--addr="+addr)
+	alice := visit(t, chromium, h.url+"/", "alice")
+	alice.write("in the old one")
+	alice.ends("in the old one")
+	h.kill()
+	alice.state("waiting")
+	alice.until("the time of the next try", `/^(next try in \d+ s|trying…)$/.test(document.querySelector('#state-count').textContent) && document.querySelector('#retry').textContent === 'Try now'`)
+	alice.write("written meanwhile")
+	h = spawn(t, t.TempDir(), "--addr="+addr)
+	eval[bool](alice, `document.querySelector('#retry').click(), true`)
+	alice.state("live")
+	alice.until("the new log alone", `(all => all.length === 1 && all[0].querySelector('.bubble').textContent === 'written meanwhile' && all[0].dataset.seq)([...document.querySelectorAll('[data-message]')])`)
+	alice.until("the reason", `document.querySelector('.notice').textContent.startsWith('The server’s data was replaced.')`)
 }

@@ -2,6 +2,14 @@
 
 export const $ = (id) => document.getElementById(id)
 
+// Some phones' browsers have modules, but this not yet.
+if (!Element.prototype.replaceChildren) {
+  Element.prototype.replaceChildren = function (...nodes) {
+    this.textContent = ''
+    this.append(...nodes)
+  }
+}
+
 /** An element with properties, `class` and `data` among them, and children (nodes or text). */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag)

@@ -28,6 +28,7 @@ export function makeList(ctx) {
   let loading = false
   let failed = false
   let frame = 0
+  let began = false // a message was shown
   let lastTop = 0 // scrollTop at the last scroll event
 
   const items = () => (room ? room.items : [])
@@ -145,6 +146,8 @@ export function makeList(ctx) {
     mounted = wanted
     above.style.height = offsets[first] + 'px'
     below.style.height = offsets[all.length] - offsets[last + 1] + 'px'
+    if (fresh.length && !began) performance.mark('first message')
+    began = began || fresh.length > 0
     for (const item of fresh) measure(item, item.node.getBoundingClientRect().height)
     return fresh.length
   }

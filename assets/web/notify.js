@@ -9,6 +9,7 @@ export function makeNotify({goTo, me}) {
   function state() {
     if (!('Notification' in window)) return window.isSecureContext ? 'unsupported' : 'insecure'
     if (!window.isSecureContext) return 'insecure'
+    if (memory.get('no-notify')) return 'unsupported'
     if (Notification.permission === 'denied') return 'denied'
     return Notification.permission === 'granted' && memory.get('notify') ? 'on' : 'off'
   }
@@ -35,7 +36,9 @@ export function makeNotify({goTo, me}) {
           goTo(room.hash)
           note.close()
         }
-      } catch (err) { /* phones' browsers have them for service workers only */ }
+      } catch (err) {
+        memory.set('no-notify', 'yes') // some phones' browsers have them for service workers only: the settings say so
+      }
     },
   }
 }

@@ -60,7 +60,9 @@ export function makeRoute({narrow, show, entered, fallback}) {
 
   window.addEventListener('hashchange', arrived)
   window.addEventListener('popstate', () => { if (history.state && history.state.depth >= 0) depth = history.state.depth })
-  narrow.addEventListener('change', () => entered() && follow())
+  const turned = () => entered() && follow()
+  if (narrow.addEventListener) narrow.addEventListener('change', turned)
+  else narrow.addListener(turned) // older Safari
   $('back').addEventListener('click', (e) => {
     e.preventDefault()
     self.home()
