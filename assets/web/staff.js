@@ -83,8 +83,8 @@ function changed(scan) {
     if (scan.state !== 'asking') signal({redeemed: 'good', refused: 'bad', waiting: 'wait'}[scan.state])
   }
   if (verdict.scan === scan) return verdict.show(scan)
-  // What had to wait and is answered now is told, after what stands there.
-  if (isNews && scan.late && (scan.state === 'redeemed' || scan.state === 'refused')) {
+  // An answer is always shown: of what had to wait, and of what was closed before it came. What stands there comes first.
+  if (isNews && (scan.state === 'redeemed' || scan.state === 'refused')) {
     if (!news.includes(scan)) news.push(scan)
     if (!verdict.scan) verdict.show(scan)
   }
