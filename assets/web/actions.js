@@ -102,7 +102,8 @@ export function makeActions(ctx, edit) {
       e.stopPropagation()
     }
     window.addEventListener('click', swallow, {capture: true, once: true})
-    window.addEventListener('pointerup', () => setTimeout(() => window.removeEventListener('click', swallow, true), 50), {capture: true, once: true})
+    const done = () => setTimeout(() => window.removeEventListener('click', swallow, true), 50)
+    for (const name of ['pointerup', 'pointercancel', 'touchend', 'touchcancel']) window.addEventListener(name, done, {capture: true, once: true})
   }
   window.addEventListener('pointermove', (e) => {
     if (press && Math.hypot(e.clientX - press.x, e.clientY - press.y) > MOVED) release()

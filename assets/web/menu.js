@@ -3,6 +3,7 @@ import {$, el, icon} from './dom.js'
 
 let menu = null
 let before = null // what had the focus
+let width = 0 // of the window
 
 /**
  * @param {{icon: string, label: string, act: () => void, grave?: boolean}[]} entries
@@ -29,14 +30,15 @@ export function openMenu(entries, {x, y, label, title = ''}) {
   menu.addEventListener('keydown', onKey)
   $('house').append(menu)
   // Where it was asked for, but within the window.
-  const {width, height} = menu.getBoundingClientRect()
+  const box = menu.getBoundingClientRect()
   const gap = 8
-  menu.style.left = Math.max(gap, Math.min(x, window.innerWidth - width - gap)) + 'px'
-  menu.style.top = Math.max(gap, y + height + gap > window.innerHeight ? y - height : y) + 'px'
+  width = window.innerWidth
+  menu.style.left = Math.max(gap, Math.min(x, width - box.width - gap)) + 'px'
+  menu.style.top = Math.max(gap, y + box.height + gap > window.innerHeight ? y - box.height : y) + 'px'
   entriesOf()[0].focus({preventScroll: true})
   setTimeout(() => { // not the press that opened it
     document.addEventListener('pointerdown', outside, true)
-    window.addEventListener('resize', gone)
+    window.addEventListener('resize', turned)
     window.addEventListener('blur', gone)
   })
 }
@@ -46,7 +48,7 @@ export function closeMenu(giveFocus = true) {
   const was = menu
   menu = null
   document.removeEventListener('pointerdown', outside, true)
-  window.removeEventListener('resize', gone)
+  window.removeEventListener('resize', turned)
   window.removeEventListener('blur', gone)
   const held = was.contains(document.activeElement)
   was.remove()
@@ -57,6 +59,8 @@ export const menuIsOpen = () => menu !== null
 
 const entriesOf = () => [...menu.querySelectorAll('[role=menuitem]')]
 const gone = () => closeMenu(false)
+// A phone's keyboard goes when the menu takes the focus: that changes the height, and means nothing.
+const turned = () => window.innerWidth !== width && gone()
 
 function outside(e) {
   if (menu && !menu.contains(e.target)) closeMenu()

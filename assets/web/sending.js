@@ -64,14 +64,14 @@ export function makeSending(ctx) {
     }
     const file = await send(job.blob, about.name, about.type, job.address, (address) => {
       job.address = address
-      shelf.note(job.id, {address})
+      job.kept.then(() => shelf.note(job.id, {address}))
     }, (p) => p * part)
     if (job.over) return
     let thumb = job.thumbId
     if (job.thumb && !thumb) {
       const small = await send(job.thumb, 'thumb', job.thumb.type, undefined, () => {}, (p) => part + p * (1 - part))
       thumb = small.id
-      shelf.note(job.id, {thumbId: thumb})
+      job.kept.then(() => shelf.note(job.id, {thumbId: thumb}))
     }
     // What was chosen together is said in the order of the choice, whatever was faster.
     if (job.before) await job.before.settled

@@ -19,8 +19,12 @@ const authorized = (token) => (token ? {Authorization: 'Bearer ' + token} : {})
 
 let limit // asked once: a promise of the bytes a file may have, 0 for no files at all
 
-/** The server's limit for one file in bytes; 0: it takes none; Infinity: it did not say. */
+/** The server's limit for one file in bytes; 0: it takes none; Infinity: it did not say, or not soon. */
 export function largestFile(token) {
+  return Promise.race([askLimit(token), new Promise((resolve) => setTimeout(resolve, 3000, Infinity))])
+}
+
+function askLimit(token) {
   if (!limit) {
     limit = fetch(ENDPOINT, {method: 'OPTIONS', headers: authorized(token)}).then((r) => {
       if (r.status === 403 || r.status === 404) return 0
