@@ -3,7 +3,7 @@
 export const $ = (id) => document.getElementById(id)
 
 // Some phones' browsers have modules, but this not yet.
-if (!Element.prototype.replaceChildren) {
+if (typeof Element !== 'undefined' && !Element.prototype.replaceChildren) {
   Element.prototype.replaceChildren = function (...nodes) {
     this.textContent = ''
     this.append(...nodes)
