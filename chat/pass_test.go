@@ -35,6 +35,8 @@ func TestPassRFC6238(t *testing.T) {
 	}
 }
 
+// passCode is a code whose passes differ from each other within hours of the
+// desk's time, as they do not for all codes: there are but a million.
 const passCode = "QV5827ACDEFGHJKMNPQRTVWXY22C"
 
 // passDesk reads codes at a time that a test sets.
@@ -46,7 +48,7 @@ type passDesk struct {
 }
 
 func newPassDesk(t *testing.T, mode chat.PassMode) *passDesk {
-	d := &passDesk{at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), code: chat.NewVoucherCode()}
+	d := &passDesk{at: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), code: passCode}
 	d.Passes = chat.NewPasses(chat.PassOptions{Mode: mode, Key: []byte("the key of this house, 32 bytes."), Clock: func() time.Time { return d.at }})
 	d.secret = d.Secret(chat.Voucher{Code: d.code, Status: chat.VoucherIssued})
 	return d
@@ -117,7 +119,7 @@ func TestPassSkew(t *testing.T) {
 		}
 	}
 	// Each voucher has its own secret, and another house has others.
-	if s := d.Secret(chat.Voucher{Code: passCode, Status: chat.VoucherIssued}); s == d.secret || len(s) != 32 {
+	if s := d.Secret(chat.Voucher{Code: chat.NewVoucherCode(), Status: chat.VoucherIssued}); s == d.secret || len(s) != 32 {
 		t.Errorf("the secret of another voucher: %s", s)
 	}
 	if s := chat.NewPasses(chat.PassOptions{}).Secret(chat.Voucher{Code: d.code, Status: chat.VoucherIssued}); s == d.secret || len(s) != 32 {
@@ -246,15 +248,26 @@ func (l *logBook) String() string {
 	return l.b.String()
 }
 
-// passHouse has one voucher of ann's, and what is needed to redeem it.
+// passHouse has vouchers of ann's; of one it returns what is needed to redeem it.
 func passHouse(t *testing.T, clock *leaping, log *logBook, mode chat.PassMode) (h *house, code, secret string) {
 	passes := chat.NewPasses(chat.PassOptions{Mode: mode, Key: []byte("key"), Clock: clock.now})
 	h = newHouse(t, houseOptions{pipes: true, hub: chat.HubOptions{Passes: passes, Logger: slog.New(slog.NewTextHandler(log, nil))}})
-	list, err := h.hub.Issue(t.Context(), chat.VoucherOrder{Name: "tea", Owner: "ann", Count: 1, By: "shop", Batch: "b"})
+	list, err := h.hub.Issue(t.Context(), chat.VoucherOrder{Name: "tea", Owner: "ann", Count: 8, By: "shop", Batch: "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, list[0].Code, passes.Secret(list[0])
+	for _, v := range list { // one of which no pass comes twice within these hours
+		seen := map[string]bool{}
+		secret = passes.Secret(v)
+		for off := -90 * time.Minute; off <= 150*time.Minute; off += chat.PassStep {
+			p, _ := chat.PassAt(secret, time.Now().Add(off))
+			seen[p] = true
+		}
+		if code = v.Code; len(seen) == 481 {
+			break
+		}
+	}
+	return h, code, secret
 }
 
 func redeemWith(t *testing.T, h *house, code, pass, key string) (chat.VoucherChange, error) {
