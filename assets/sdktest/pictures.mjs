@@ -17,7 +17,7 @@ export function random(seed) {
  * is gone at one side. grid: depth of the pattern that a camera makes of a screen's pixels. invert: light on dark.
  */
 export function picture(modules, how, rnd) {
-  const {width = 480, height = 360, size = 200, turn = 0, tilt = 0, blur = 0, noise = 0, dark = 25, light = 235, shade = 0, grid = 0, invert = false} = how
+  const {width = 400, height = 300, size = 200, turn = 0, tilt = 0, blur = 0, noise = 0, dark = 25, light = 235, shade = 0, grid = 0, invert = false} = how
   const n = modules.length
   const cos = Math.cos(turn * Math.PI / 180)
   const sin = Math.sin(turn * Math.PI / 180)
