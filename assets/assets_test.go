@@ -2,6 +2,9 @@ package assets
 
 import (
 	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"image/png"
 	"io"
 	"io/fs"
 	"net/http"
@@ -386,6 +389,78 @@ func TestNothingInlineAndNoOtherHost(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// WeChat's own browser is years behind: what it does not know would leave a
+// page without its layout. dvh is allowed after the same with vh.
+func TestStylesForOldBrowsers(t *testing.T) {
+	t.Parallel()
+	for name, body := range newBundle(files).raw {
+		if path.Ext(name) != ".css" {
+			continue
+		}
+		css := string(body)
+		if m := regexp.MustCompile(`[\s;{]inset:|:has\(|:is\(|:where\(|@container|@layer|color-mix\(|(?m)^\s*&`).FindString(css); m != "" {
+			t.Errorf("%s: %q", name, m)
+		}
+		for _, m := range regexp.MustCompile(`([\w-]+): ?[^;{}]*\d(?:dvh|svh|lvh)\b`).FindAllStringSubmatchIndex(css, -1) {
+			property := css[m[2]:m[3]]
+			rule := css[strings.LastIndexByte(css[:m[0]], '{'):m[0]]
+			if !regexp.MustCompile(`(?:^|[{;\s])` + property + `: ?[^;{}]*\dvh`).MatchString(rule) {
+				t.Errorf("%s: %s without a fall-back", name, css[m[0]:m[1]])
+			}
+		}
+	}
+}
+
+// The colours of the dark look stand twice, for the system's choice and for
+// the reader's.
+func TestBothDarkLooksAreOne(t *testing.T) {
+	t.Parallel()
+	css := string(newBundle(files).raw["base.css"])
+	colours := func(head string) []string {
+		_, rest, ok := strings.Cut(css, head)
+		body, _, _ := strings.Cut(rest, "}")
+		if !ok {
+			t.Fatalf("base.css has no %s", head)
+		}
+		return regexp.MustCompile(`--[\w-]+: [^;]+`).FindAllString(body, -1)
+	}
+	system, chosen := colours(":root:not([data-theme=light]) {"), colours(":root[data-theme=dark] {")
+	if len(system) < 20 || strings.Join(system, ";") != strings.Join(chosen, ";") {
+		t.Errorf("the system's dark:\n%s\nthe chosen one:\n%s", system, chosen)
+	}
+}
+
+// The manifest's icons are what it says they are.
+func TestIcons(t *testing.T) {
+	t.Parallel()
+	b := newBundle(files)
+	var manifest struct {
+		Icons []struct{ Src, Sizes, Type, Purpose string }
+	}
+	if err := json.Unmarshal(b.assets["app.webmanifest"].body, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	h := Handler()
+	purposes := map[string]bool{}
+	for _, icon := range manifest.Icons {
+		r := get(t, h, "GET", icon.Src)
+		purposes[icon.Purpose+" "+icon.Sizes] = true
+		if r.StatusCode != 200 || r.Header.Get("Content-Type") != icon.Type {
+			t.Errorf("%s: %d %s", icon.Src, r.StatusCode, r.Header.Get("Content-Type"))
+		}
+		if icon.Type != "image/png" {
+			continue
+		}
+		c, err := png.DecodeConfig(r.Body)
+		if got := fmt.Sprintf("%dx%d", c.Width, c.Height); err != nil || got != icon.Sizes {
+			t.Errorf("%s is %s, not %s: %v", icon.Src, got, icon.Sizes, err)
+		}
+	}
+	if !purposes["any 192x192"] || !purposes["any 512x512"] || !purposes["maskable 512x512"] {
+		t.Errorf("the icons are for %v", purposes)
 	}
 }
 
