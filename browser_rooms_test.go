@@ -452,7 +452,7 @@ func anotherLog(t *testing.T, chromium context.Context) {
 	alice.state("waiting")
 	alice.until("the time of the next try", `/^(next try in \d+ s|trying…)$/.test(document.querySelector('#state-count').textContent) && document.querySelector('#retry').textContent === 'Try now'`)
 	alice.write("written meanwhile")
-	h = spawn(t, t.TempDir(), "--addr="+addr)
+	_ = spawn(t, t.TempDir(), "--addr="+addr)
 	eval[bool](alice, `document.querySelector('#retry').click(), true`)
 	alice.state("live")
 	alice.until("the new log alone", `(all => all.length === 1 && all[0].querySelector('.bubble').textContent === 'written meanwhile' && all[0].dataset.seq)([...document.querySelectorAll('[data-message]')])`)

@@ -23,9 +23,9 @@ import (
 // as the platforms do, against the real program. The scripts are in
 // assets/sdktest/examples.
 
-// updateExamples is the one command that brings a new build of the SDK into
+// update is the one command that brings a new build of the SDK into
 // the examples: go test -run TestExamplesHoldTheSDK . -update
-var updateExamples = flag.Bool("update", false, "write the examples' copies of the SDK anew")
+var update = flag.Bool("update", false, "write anew what is made: the examples' copies of the SDK, the pictures in docs")
 
 // sdkCopies are whole, so that a folder can be opened in the vendor's tools at
 // once; this is where each comes from.
@@ -41,7 +41,7 @@ func TestExamplesHoldTheSDK(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if *updateExamples {
+		if *update {
 			if err := os.WriteFile(to, want, 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -40,7 +40,7 @@ export function makePeople(house) {
     const n = here.size
     const label = n ? t('online', {n}) : t('nobody')
     $('online-count').textContent = n
-    $('online').setAttribute('aria-label', label)
+    $('online').setAttribute('aria-label', t('online', {n})) // its own text is the number
     $('online').title = label
     $('people-title').textContent = label
     showSub(room, here, label)
