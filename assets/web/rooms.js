@@ -41,7 +41,7 @@ export function makeRooms(house) {
     const rooms = [...all.values()].filter((room) => room.kind === 'room' && listed(room) && !room.followed && !room.refused)
     rooms.sort(byTime)
     const free = FOLLOW - [...all.values()].filter((room) => room.followed).length
-    for (const room of rooms.slice(0, Math.max(0, free))) room.follow(0, house.code(room))
+    for (const room of rooms.slice(0, Math.max(0, free))) room.follow(room.last ? 0 : 1, house.code(room)) // the newest line is to be seen
     house.changed()
   }
 
