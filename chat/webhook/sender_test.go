@@ -12,7 +12,7 @@ import (
 	"teahouse/chat"
 )
 
-var down = errors.New("the receiver is down")
+var errDown = errors.New("the receiver is down")
 
 // What happens to one voucher arrives in its order, whatever fails between;
 // other vouchers do not wait for it.
@@ -78,7 +78,7 @@ func TestOutage(t *testing.T) {
 			r.all = nil
 			r.reply = func(int, *got) (int, http.Header, error) {
 				if away {
-					return 0, nil, down
+					return 0, nil, errDown
 				}
 				return http.StatusOK, nil, nil
 			}
@@ -138,7 +138,7 @@ func TestBackSoon(t *testing.T) {
 		requests int
 		back     time.Duration
 	}{
-		"away":        {0, down, 110, lastPause * 5 / 4},
+		"away":        {0, errDown, 110, lastPause * 5 / 4},
 		"bad gateway": {http.StatusBadGateway, nil, 110, lastPause * 5 / 4},
 		"broken":      {http.StatusInternalServerError, nil, 13, lastRetry * 5 / 4},
 	} {
@@ -234,7 +234,7 @@ func TestAwayForDays(t *testing.T) {
 		w.set(func(r *receiver) {
 			r.reply = func(int, *got) (int, http.Header, error) {
 				if away {
-					return 0, nil, down
+					return 0, nil, errDown
 				}
 				return http.StatusOK, nil, nil
 			}
@@ -456,7 +456,7 @@ func TestRecalledBeforeItWasTold(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.add("shop", func(h *chat.Webhook) { h.Kinds, h.Topics = []string{"message"}, []string{"room:*"} })
 		w.set(func(r *receiver) {
-			r.reply = func(int, *got) (int, http.Header, error) { return 0, nil, down }
+			r.reply = func(int, *got) (int, http.Header, error) { return 0, nil, errDown }
 		})
 		say := func(topic string) chat.Event {
 			out, err := w.store.Append(t.Context(), chat.Event{Topic: topic, Kind: "message", From: "alice", Body: []byte(`{"text":"the words that were not meant"}`)})
@@ -478,7 +478,7 @@ func TestRecalledBeforeItWasTold(t *testing.T) {
 		}
 
 		w.set(func(r *receiver) {
-			r.all, r.reply = nil, func(int, *got) (int, http.Header, error) { return 0, nil, down }
+			r.all, r.reply = nil, func(int, *got) (int, http.Header, error) { return 0, nil, errDown }
 		})
 		say("room:short")
 		time.Sleep(61 * time.Minute)
