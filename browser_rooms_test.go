@@ -25,6 +25,7 @@ func TestBrowserRooms(t *testing.T) {
 		"two devices":    twoDevices,
 		"a code":         roomWithCode,
 		"a taken name":   takenName,
+		"a link asks":    linkAsks,
 		"a long history": longHistory,
 		"notifications":  notifications,
 		"another log":    anotherLog,
@@ -233,14 +234,23 @@ func twoDevices(t *testing.T, chromium context.Context) {
 	bob, _ := enter(t, h.ws(), "bob")
 	bob.join("room:a")
 	bob.post("room:a", "0", "first")
-	// The same browser, hence the same secret: two tabs that share their storage.
+	// The desktop is hers by the link that her phone shows.
 	phone := visitAt(t, chromium, h.url+"/#room=a", "alice", phoneWidth, phoneHeight)
 	phone.ends("first")
-	secret := eval[string](phone, `localStorage.getItem('teahouse.secret')`)
+	phone.do("go to the list", chromedp.Navigate(h.url+"/#rooms"))
+	phone.click("#settings-button")
+	phone.click("#other-device")
+	phone.until("the code", `document.querySelector('#device-qr svg')`)
+	phone.shoot("other-device")
+	link := eval[string](phone, `document.querySelector('#device-link').value`)
+	phone.key(kb.Escape)
+	phone.do("back to the room", chromedp.Navigate(h.url+"/#room=a"))
 	desk := blankTab(t, chromium, "alice", 1280, 800)
-	desk.do("open", chromedp.Navigate(h.url+"/"), chromedp.WaitVisible(chromedp.CSS("#name")))
-	eval[bool](desk, fmt.Sprintf(`localStorage.setItem('teahouse.secret', %q), true`, secret))
-	desk.comeIn(h.url + "/")
+	desk.do("open the link", chromedp.Navigate(link))
+	desk.state("live")
+	if at := eval[string](desk, `location.href`); strings.Contains(at, "secret") || strings.Contains(at, "name=") {
+		t.Errorf("the secret stays in the address: %s", at)
+	}
 	desk.until("the other device's room", fmt.Sprintf(`document.querySelector('%s')`, desk.row("room:a")))
 
 	phone.click("#back")
@@ -308,6 +318,32 @@ func takenName(t *testing.T, chromium context.Context) {
 	other.fill("#name", "alice 2")
 	other.click("#enter")
 	other.state("live")
+}
+
+// linkAsks: a link to another name is not followed before one says so, and the
+// name that one had may be kept.
+func linkAsks(t *testing.T, chromium context.Context) {
+	h := open(t, t.TempDir())
+	alice := visit(t, chromium, h.url+"/", "alice")
+	alice.click("#settings-button")
+	alice.click("#other-device")
+	alice.until("the link", `document.querySelector('#device-link').value`)
+	link := eval[string](alice, `document.querySelector('#device-link').value`)
+	bob := visitAt(t, chromium, h.url+"/", "bob", phoneWidth, phoneHeight)
+	had := eval[string](bob, `localStorage.getItem('teahouse.secret')`)
+	name := chromedp.CSS("#name")
+	bob.do("open the link", chromedp.Navigate(link), chromedp.WaitVisible(name))
+	bob.until("the question", `/alice/.test(document.querySelector('#door-hint').textContent) && /bob/.test(document.querySelector('#door-hint').textContent)`)
+	bob.shoot("link-asks")
+	bob.fill("#name", "bob")
+	bob.click("#enter")
+	bob.state("live")
+	if now := eval[string](bob, `localStorage.getItem('teahouse.secret')`); now != had {
+		t.Error("he kept his name and lost its secret")
+	}
+	bob.do("open the link", chromedp.Navigate(link), chromedp.WaitVisible(name), chromedp.Click(chromedp.CSS("#enter")))
+	bob.state("live")
+	bob.until("the other name", `localStorage.getItem('teahouse.name') === 'alice' && localStorage.getItem('teahouse.secret') === `+jsText(link[strings.LastIndex(link, "=")+1:]))
 }
 
 // longHistory: of a long history only what is near is in the page, and what is

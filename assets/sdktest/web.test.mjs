@@ -2,7 +2,7 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import {readFileSync, readdirSync} from 'node:fs'
-import {checkName, readAddress, roomLink, talkers, ROOM_BYTES} from '../web/names.js'
+import {checkName, readAddress, roomLink, nameLink, talkers, ROOM_BYTES} from '../web/names.js'
 
 const web = new URL('../web/', import.meta.url)
 const source = (name) => readFileSync(new URL(name, web), 'utf8')
@@ -57,7 +57,7 @@ test('names: tidied up, and refused with a reason', () => {
 
 test('the address: a room by hash or query, a person, a token, and a link that opens the room', () => {
   const at = (url) => new URL(url, 'http://tea.test/')
-  const none = {room: '', talk: '', token: ''}
+  const none = {room: '', talk: '', token: '', name: '', secret: ''}
   assert.deepEqual(readAddress(at('/')), none)
   assert.deepEqual(readAddress(at('/?room=a')), {...none, room: 'a'})
   assert.deepEqual(readAddress(at('/?room=a#rooms')), none)
@@ -70,5 +70,9 @@ test('the address: a room by hash or query, a person, a token, and a link that o
     const link = roomLink(at('/?room=old#token=secret'), room)
     assert.equal(readAddress(new URL(link)).room, room)
     assert.ok(!link.includes('secret'))
+    const secret = '0123456789abcdef'
+    assert.deepEqual(readAddress(new URL(nameLink(at('/?room=old'), room, secret))), {...none, name: room, secret})
   }
+  assert.deepEqual(readAddress(at('/#name=alice&secret=short')), none)
+  assert.deepEqual(readAddress(at('/#name=alice')), none)
 })

@@ -2,7 +2,7 @@
 import {connect} from '../sdk/teahouse.js'
 import {$, avatar, deviceName, memory, nameSecret, outboxOnly} from './dom.js'
 import {t, onLang, translate, why} from './i18n.js'
-import {LOBBY, checkName, readAddress, roomHash, talkHash} from './names.js'
+import {LOBBY, nameLink, checkName, readAddress, roomHash, talkHash} from './names.js'
 import {makeDoor} from './door.js'
 import {closePanel} from './panel.js'
 import {PAGE} from './room.js'
@@ -127,6 +127,8 @@ makeSettings({
     memory.set('token', (token = ''))
     leave()
   },
+  otherDevice: () => (token ? '' : nameLink(location, me(), nameSecret())),
+  copyText,
 })
 translate()
 
@@ -312,18 +314,26 @@ onLang(() => {
   house.changed()
 })
 
-/** Begins: a token in the address is taken and hidden at once. */
+/** Begins: a token or a secret in the address is taken and hidden at once. */
 function begin() {
   const address = readAddress(location)
-  if (address.token) {
+  if (address.token || address.secret) {
     history.replaceState(null, '', location.pathname + location.search + (address.talk ? talkHash(address.talk) : address.room ? roomHash(address.room) : ''))
-    return enter({token: address.token})
   }
+  if (address.token) return enter({token: address.token})
   const name = memory.get('name')
+  if (address.name && (name !== address.name || memory.get('secret') !== address.secret)) {
+    memory.set('token', (token = ''))
+    if (name) return client ? leave({link: address}) : door.show(route.named(), {link: address})
+    memory.set('name', address.name)
+    memory.set('secret', address.secret)
+    return enter({name: address.name}, true)
+  }
+  if (client) return
   if (token) enter({token})
   else if (name && !checkName(name).wrong) enter({name})
   else door.show(route.named())
 }
 
-window.addEventListener('hashchange', () => { if (readAddress(location).token) begin() })
+window.addEventListener('hashchange', () => { if (readAddress(location).token || readAddress(location).secret) begin() })
 begin()

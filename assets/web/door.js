@@ -5,11 +5,13 @@ import {checkName} from './names.js'
 
 /**
  * show(room, {refusal, wantsToken}) opens the door; enter({name} or {token}) is called by who comes in.
- * A refusal is a function, so that it follows a change of language.
+ * A refusal is a function, so that it follows a change of language. With `link` ({name, secret}, of the person's other
+ * device) it asks before the name that this device has is given up for that one.
  */
 export function makeDoor(enter) {
   let room = 'lobby'
   let complaint = () => ''
+  let offered = null
 
   function complain(fn, field) {
     complaint = fn
@@ -34,24 +36,28 @@ export function makeDoor(enter) {
     }
     const {name, wrong, n} = checkName($('name').value)
     if (wrong) return complain(() => t('name_' + wrong, {n}), $('name'))
+    if (offered && offered.name === name) memory.set('secret', offered.secret)
     memory.set('name', name)
     enter({name})
   })
 
+  const hint = () => (offered ? t('link_asks', {name: offered.name, had: memory.get('name')}) : t('entering', {room: roomTitle(room)}))
+
   onLang(() => {
-    $('door-hint').textContent = t('entering', {room: roomTitle(room)})
+    $('door-hint').textContent = hint()
     $('door-error').textContent = complaint()
   })
 
   return {
-    show(toRoom, {refusal = () => '', wantsToken = false} = {}) {
+    show(toRoom, {refusal = () => '', wantsToken = false, link = null} = {}) {
       room = toRoom
+      offered = link
       $('house').hidden = true
       $('door').hidden = false
       $('token-field').hidden = !wantsToken
       $('name-field').hidden = wantsToken // the token says who comes
-      $('name').value = $('name').value || memory.get('name')
-      $('door-hint').textContent = t('entering', {room: roomTitle(room)})
+      $('name').value = link ? link.name : $('name').value || memory.get('name')
+      $('door-hint').textContent = hint()
       $('door-hint').hidden = wantsToken
       const field = wantsToken ? $('token') : $('name')
       complain(refusal, refusal() ? field : undefined)

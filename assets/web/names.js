@@ -23,7 +23,7 @@ export const checkCode = (code) => (code && ([...code].length < 4 || [...code].l
 
 /**
  * Which room or person and which token the address names: /#room=NAME, /?room=NAME, /#talk=NAME, /#token=…
- * A name that is none counts as none.
+ * A name that is none counts as none. /#name=NAME&secret=… is of the person's other device: see nameLink.
  */
 export function readAddress(location) {
   const hash = new URLSearchParams(location.hash.slice(1))
@@ -35,12 +35,18 @@ export function readAddress(location) {
   const talk = named(hash.get('talk'), NAME_BYTES)
   // ?room= is of a link that was printed: once inside, the hash says where one is.
   const room = talk ? '' : named(hash.get('room') || (hash.has('rooms') ? '' : query.get('room')), ROOM_BYTES)
-  return {room, talk, token: (hash.get('token') || '').trim()}
+  const secret = /^[\w-]{16,128}$/.test(hash.get('secret') || '') ? hash.get('secret') : ''
+  return {room, talk, token: (hash.get('token') || '').trim(), name: secret && named(hash.get('name'), NAME_BYTES), secret}
 }
 
 /** The link that opens a room; it never holds a token. */
 export function roomLink(location, room) {
   return location.origin + location.pathname + roomHash(room)
+}
+
+/** The link that makes another device of its own person one who has the name. */
+export function nameLink(location, name, secret) {
+  return location.origin + location.pathname + '#name=' + encodeURIComponent(name) + '&secret=' + secret
 }
 
 export const LIST_HASH = '#rooms'

@@ -3,8 +3,11 @@ import {$, avatar, memory} from './dom.js'
 import {t, lang, onLang, setLang, switchLang} from './i18n.js'
 import {makePanel, closePanel} from './panel.js'
 
-/** notify: see notify.js; rename() leads to the door. */
-export function makeSettings({me, notify, rename}) {
+/**
+ * notify: see notify.js; rename() leads to the door; otherDevice() is the link by which another device gets the name,
+ * '' where a token says who one is.
+ */
+export function makeSettings({me, notify, rename, otherDevice, copyText}) {
   makePanel($('settings-button'), $('settings'), () => {
     $('me').textContent = me() || ''
     $('me-face').replaceChildren(avatar(me() || '?'))
@@ -12,6 +15,25 @@ export function makeSettings({me, notify, rename}) {
     $('set-theme').value = memory.get('theme')
     $('set-size').value = memory.get('size')
     showNotify()
+    $('other-device').hidden = !otherDevice()
+    showDevice(false)
+  })
+
+  /** The link is a secret, so it is not in sight before it is asked for. */
+  async function showDevice(open) {
+    $('other-device').setAttribute('aria-expanded', open)
+    $('device').hidden = !open
+    $('device-copied').textContent = $('device-qr').textContent = ''
+    $('device-link').value = open ? otherDevice() : ''
+    if (!open) return
+    const {qrSVG} = await import('./qr.js')
+    if ($('device-link').value) $('device-qr').replaceChildren(qrSVG($('device-link').value, {label: t('device_qr', {name: me()})}))
+  }
+  $('other-device').addEventListener('click', () => showDevice($('device').hidden))
+  $('device-copy').addEventListener('click', async () => {
+    const done = await copyText($('device-link').value)
+    $('device-copied').textContent = t(done ? 'copied' : 'copy_by_hand')
+    if (!done) $('device-link').select()
   })
 
   function showNotify() {
