@@ -103,6 +103,7 @@ type Reply struct {
 	Session  string // welcome
 	Position Position
 	PingMS   int64 // welcome: the server pings at least this often
+	RecallMS int64 // welcome: how long a message can be recalled; 0: not at all
 	Limits   *Limits
 	Claimed  *bool    // welcome: whether the name is the secret's; nil if no secret was given, or none counts
 	Locked   bool     // joined: the room has a code

@@ -89,6 +89,7 @@ func (c *Client) doHello(cmd *Command) error {
 		Op: ReplyWelcome, ID: cmd.ID, User: c.user, Session: c.session,
 		Position: Position{h.epoch, head},
 		PingMS:   (h.opts.PingEvery + time.Second).Milliseconds(), Limits: &limits,
+		RecallMS: max(h.opts.RecallWindow, 0).Milliseconds(),
 	}
 	if c.secret != nil {
 		welcome.Claimed = &c.owns

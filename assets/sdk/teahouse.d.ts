@@ -26,6 +26,15 @@ export type State =
   /** It does not come back by itself. `error` is the code's name: bad_token, kicked, bad_user, … */
   | {name: 'closed', code?: number, error?: string, reason: string}
 
+/** What the server allows. */
+export interface Limits {
+  /** Bytes of a body, as JSON. */
+  body: number
+  /** Milliseconds after which a message can no longer be recalled; 0: it never can. */
+  recall_ms?: number
+  [other: string]: number | undefined
+}
+
 /** A send, from the moment it is written. It outlives a reload. */
 export interface OutboxItem {
   topic: string
@@ -185,6 +194,8 @@ export interface Client extends Emitter<ClientEvents> {
   /** Who you are, by `user` or the token; of a guest only after the first `live`. */
   readonly user: string | undefined
   readonly state: State
+  /** What the server allows; before the first `live` only the usual `body`. */
+  readonly limits: Limits
   /** Your own inbox: pushes and vouchers. It is always followed. */
   readonly inbox: Topic
   /** What is not sent yet, and what failed, oldest first. With getToken and no `user`: after the first token. */

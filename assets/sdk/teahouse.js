@@ -178,7 +178,7 @@ class Client extends Emitter {
     this._nextId = 1
     this._conn = null
     this._tries = 0
-    this._bodyLimit = BODY_LIMIT
+    this.limits = {body: BODY_LIMIT}
     this.user = undefined
     this.inbox = new Topic(this, INBOX)
     this.state = {name: 'connecting'}
@@ -267,7 +267,8 @@ class Client extends Emitter {
     if (r) return this._again(r)
     const text = JSON.stringify(body) || 'null'
     const size = byteLength(text)
-    if (size > this._bodyLimit) return rejected(new TeahouseError('too_large', `The body has ${size} bytes; at most ${this._bodyLimit} are allowed.`))
+    const {body: most} = this.limits
+    if (size > most) return rejected(new TeahouseError('too_large', `The body has ${size} bytes; at most ${most} are allowed.`))
     if (this._outbox.length >= OUTBOX_MOST) return rejected(new TeahouseError('too_many', `${OUTBOX_MOST} sends wait or have failed already: discard() some.`))
     // A copy: what the app does to its body later does not change what is sent.
     r = {item: {topic, key, kind, body: JSON.parse(text), at: this._clock.now(), state: 'pending'}, waiters: []}
@@ -591,7 +592,7 @@ class Client extends Emitter {
     conn.renewed = false
     this._clock.clearTimeout(conn.opening)
     conn.beat = this._clock.setTimeout(() => this._ping(conn, ANSWER), conn.ping)
-    this._bodyLimit = (f.limits && f.limits.body) || BODY_LIMIT
+    if (f.limits) this.limits = f.limits
     this.user = f.user
     inbox.topic = INBOX + this.user
     inbox._joined = true

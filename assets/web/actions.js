@@ -8,7 +8,6 @@ import {rememberRecalled, editable} from './recalled.js'
 
 const LONG_PRESS = 450 // ms
 const MOVED = 10 // px that make a press a scroll
-const RECALL = 2 * 60000 // the server decides; this is what it does unless told otherwise
 
 /** Listens to all messages; edit(text) puts a text into the composer. */
 export function makeActions(ctx, edit) {
@@ -38,10 +37,7 @@ export function makeActions(ctx, edit) {
     return out
   }
 
-  function recallWindow() {
-    const limits = ctx.limits && ctx.limits()
-    return limits && typeof limits.recall_ms === 'number' ? limits.recall_ms : RECALL
-  }
+  const recallWindow = () => ctx.limits().recall_ms || 0
 
   async function copy(text) {
     ctx.toast(t((await ctx.copyText(text)) ? 'copied_text' : 'not_copied'))

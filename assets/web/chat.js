@@ -40,7 +40,7 @@ const house = {
   open: () => open,
   room: () => open,
   token: () => token,
-  limits: () => client && client.limits,
+  limits: () => (client ? client.limits : {}),
   isMine: (item) => item.from === me(),
   online: () => (open && open.present ? [...open.present] : []),
   code: (room) => memory.get('code.' + room.name),

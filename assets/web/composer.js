@@ -74,8 +74,7 @@ export function makeComposer(ctx) {
 
   /** Bytes that are too many, below 0 if it fits. */
   function over(body) {
-    const limits = ctx.limits && ctx.limits()
-    return byteLength(JSON.stringify(body)) - ((limits && limits.body) || BODY)
+    return byteLength(JSON.stringify(body)) - (ctx.limits().body || BODY)
   }
 
   function count() {

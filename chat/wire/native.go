@@ -187,6 +187,7 @@ func (Native) AppendReply(dst []byte, r *chat.Reply) []byte {
 			b.b = strconv.AppendFloat(b.b, l.SendRate, 'f', -1, 64)
 			b.num("send_burst", int64(l.SendBurst))
 			b.num("topics", int64(l.Topics))
+			b.num("recall_ms", r.RecallMS)
 			b.b = append(b.b, '}')
 		}
 		if r.Claimed != nil {

@@ -130,7 +130,7 @@ func TestNativeEncode(t *testing.T) {
 		line(Native{}.AppendEvent(nil, &e))
 	}
 	for _, r := range []chat.Reply{
-		{Op: chat.ReplyWelcome, ID: json.RawMessage(`"h"`), User: "alice", Session: "S", Position: chat.Position{Epoch: "E", Seq: 57}, PingMS: 25000, Limits: &limits},
+		{Op: chat.ReplyWelcome, ID: json.RawMessage(`"h"`), User: "alice", Session: "S", Position: chat.Position{Epoch: "E", Seq: 57}, PingMS: 25000, Limits: &limits, RecallMS: 120_000},
 		{Op: chat.ReplyWelcome, ID: id, User: "alice", Session: "S", Position: chat.Position{Epoch: "E", Seq: 57}, PingMS: 25000, Claimed: new(false)},
 		{Op: chat.ReplyJoined, ID: id, Topic: "room:lobby", Head: 57, Count: 3},
 		{Op: chat.ReplyJoined, ID: id, Topic: "room:den", Head: 57, Count: 3, Locked: true},

@@ -180,7 +180,7 @@ var Client = class extends Emitter {
     this._nextId = 1;
     this._conn = null;
     this._tries = 0;
-    this._bodyLimit = BODY_LIMIT;
+    this.limits = { body: BODY_LIMIT };
     this.user = void 0;
     this.inbox = new Topic(this, INBOX);
     this.state = { name: "connecting" };
@@ -259,7 +259,8 @@ var Client = class extends Emitter {
     if (r) return this._again(r);
     const text = JSON.stringify(body) || "null";
     const size = byteLength(text);
-    if (size > this._bodyLimit) return rejected(new TeahouseError("too_large", `The body has ${size} bytes; at most ${this._bodyLimit} are allowed.`));
+    const { body: most } = this.limits;
+    if (size > most) return rejected(new TeahouseError("too_large", `The body has ${size} bytes; at most ${most} are allowed.`));
     if (this._outbox.length >= OUTBOX_MOST) return rejected(new TeahouseError("too_many", `${OUTBOX_MOST} sends wait or have failed already: discard() some.`));
     r = { item: { topic, key, kind, body: JSON.parse(text), at: this._clock.now(), state: "pending" }, waiters: [] };
     this._outbox.push(r);
@@ -571,7 +572,7 @@ var Client = class extends Emitter {
     conn.renewed = false;
     this._clock.clearTimeout(conn.opening);
     conn.beat = this._clock.setTimeout(() => this._ping(conn, ANSWER), conn.ping);
-    this._bodyLimit = f.limits && f.limits.body || BODY_LIMIT;
+    if (f.limits) this.limits = f.limits;
     this.user = f.user;
     inbox.topic = INBOX + this.user;
     inbox._joined = true;
