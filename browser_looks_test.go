@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -22,7 +23,7 @@ import (
 // and on a desktop in English, and looks at each in light and dark: nothing
 // that axe-core calls serious, nothing wider than the view.
 //
-// `go test -run TestLooks . -update` keeps a picture of each in docs/images.
+// `go test -run TestLooks . -update` keeps the pictures of the READMEs in docs/images.
 func TestLooks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
@@ -216,6 +217,12 @@ func (h *house) picture(name string, width, height int) map[string]any {
 	return map[string]any{"id": file.ID, "name": file.Name, "type": file.Type, "size": file.Size, "width": width, "height": height}
 }
 
+// kept are the pictures that the READMEs show.
+var kept = []string{
+	"desktop-busy", "desktop-busy-dark", "desktop-offline",
+	"phone-empty", "phone-busy", "phone-busy-dark", "phone-rooms", "phone-people", "phone-picture", "phone-offline", "phone-name-taken", "phone-code",
+}
+
 // look says what is wrong with what the page shows, in light and in dark.
 func (p tab) look(state string) {
 	p.t.Helper()
@@ -231,8 +238,9 @@ func (p tab) look(state string) {
 			p.t.Errorf("%s: %d pixels wider than the view", state, wide)
 		}
 		p.shoot(filepath.Base(p.t.Name()) + "-" + state + "-" + theme)
-		if theme == "light" || state == "busy" {
-			p.forDocs("chat-" + filepath.Base(p.t.Name()) + "-" + state + map[string]string{"dark": "-dark"}[theme])
+		name := filepath.Base(p.t.Name()) + "-" + state + map[string]string{"dark": "-dark"}[theme]
+		if slices.Contains(kept, name) {
+			p.forDocs("chat-" + name)
 		}
 	}
 	eval[bool](p, `(delete document.documentElement.dataset.theme, true)`)
