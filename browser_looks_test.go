@@ -246,6 +246,14 @@ func (p tab) look(state string) {
 	eval[bool](p, `(delete document.documentElement.dataset.theme, true)`)
 }
 
+// reads says what keeps some people from reading the page as it is.
+func (p tab) reads(state string) {
+	p.t.Helper()
+	for _, v := range p.axe(false) {
+		p.t.Errorf("%s: %s", state, v)
+	}
+}
+
 // axe returns what axe-core finds serious or critical; of the contrast only, if
 // that is all that may be different.
 func (p tab) axe(contrast bool) []string {

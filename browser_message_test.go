@@ -32,6 +32,7 @@ func TestBrowserMessages(t *testing.T) {
 		{"recall and edit again", recallAndEdit},
 		{"mention", mentionSomebody},
 		{"an input method", inputMethod},
+		{"copy", copyText},
 		{"drafts", drafts},
 		{"too long", tooLong},
 		{"a phone's keys and fingers", phoneKeys},
@@ -336,6 +337,22 @@ func inputMethod(t *testing.T, chromium context.Context, h *house) {
 	if log := h.history(topic); len(log) != 1 {
 		t.Errorf("%d events", len(log))
 	}
+}
+
+// copyText: what is copied is what was written.
+func copyText(t *testing.T, chromium context.Context, h *house) {
+	url, topic, bob := aRoom(t, h, "bob-copy")
+	const said = "茶:\n```\n<b>  two  </b>\n```"
+	bob.post(topic, "said", said)
+	p := visit(t, chromium, url, "alice-copy")
+	p.seesKey("said")
+	eval[bool](p, `(navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve() }, true)`)
+	p.menu(`[data-key="said"]`, "Copy")
+	p.until("it was copied", `window.copied !== undefined`)
+	if got := eval[string](p, `window.copied`); got != said {
+		t.Errorf("copied %q", got)
+	}
+	p.until("it is said so", `document.querySelector('#toast').textContent !== ''`)
 }
 
 func drafts(t *testing.T, chromium context.Context, h *house) {

@@ -50,12 +50,16 @@ func TestVoucherPages(t *testing.T) {
 	ann, bob := atDesk(t, chromium, h, "Ann"), atDesk(t, chromium, h, "Bob")
 
 	// The code on alice's screen, as a photo in the hand of Ann.
+	alice.reads("the list")
+	ann.reads("the desk")
 	alice.shoot("owner-list")
 	alice.opens(first)
+	alice.reads("a voucher")
 	alice.shoot("owner-code")
 	photo := alice.photo("#card-qr")
 	ann.photographs(photo)
 	ann.verdict("good", "redeemed")
+	ann.reads("a good answer")
 	ann.says("#verdict-name", "两杯茶")
 	ann.says("#verdict-facts", "少糖")
 	alice.card("redeemed")

@@ -21,7 +21,6 @@ func TestLegacyPulled(t *testing.T) {
 	h := open(t, t.TempDir())
 	wire := newRelay(t, func() (string, error) { return h.host(), nil }, nil)
 	var gone []string
-	heard := make(map[string]time.Time) // when each surely was there
 	witness := h.old("/compat/room?user_id=witness")
 	witness.settled()
 	enters := func(user, path string, first ...string) {
@@ -32,7 +31,6 @@ func TestLegacyPulled(t *testing.T) {
 		c.says(first...)
 		witness.hears(came(user))
 		gone = append(gone, went(user))
-		heard[went(user)] = time.Now()
 	}
 	enters("room", "/?user_id=room")
 	enters("voucher", "/compat/voucher?user_id=voucher")
@@ -52,8 +50,9 @@ func TestLegacyPulled(t *testing.T) {
 				break
 			}
 		}
-		if silent := time.Since(heard[frame]); !found || silent < 20*time.Second || took > 40*time.Second {
-			t.Errorf("%s after %s, of which the network was gone %s", frame, silent, took)
+		// Who is asked for a sign of life in the very moment has 11 s for it.
+		if !found || took < 10*time.Second || took > 40*time.Second {
+			t.Errorf("%s after %s", frame, took)
 		}
 	}
 	h.settle(witness, stays)

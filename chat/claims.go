@@ -48,16 +48,16 @@ type claimed struct {
 	mu    sync.Mutex // a leaf
 	all   map[string]*Claim
 	used  map[string]bool // by Fold: used since that was last written down
-	made  *tries[netip.Prefix]
-	wrong *tries[netip.Prefix]
+	made  *Tries[netip.Prefix]
+	wrong *Tries[netip.Prefix]
 }
 
 func (d *claimed) init(now func() time.Time) {
 	_, _ = rand.Read(d.salt[:]) // never fails
 	d.now = now
 	d.all, d.used = make(map[string]*Claim), make(map[string]bool)
-	d.made = newTries[netip.Prefix](now, claimBurst, claimEvery)
-	d.wrong = newTries[netip.Prefix](now, secretBurst, secretEvery)
+	d.made = NewTries[netip.Prefix](now, claimBurst, claimEvery)
+	d.wrong = NewTries[netip.Prefix](now, secretBurst, secretEvery)
 }
 
 func (d *claimed) load(claims []Claim) {
@@ -151,7 +151,7 @@ func (c *Client) bear(who *Identity, secret string) error {
 		return err
 	}
 	who.secret = d.shown(secret)
-	right, err := d.show(fold, who.User, secret, network(c.addr))
+	right, err := d.show(fold, who.User, secret, Network(c.addr))
 	if right || err != nil {
 		who.owns = right
 		return err
@@ -169,11 +169,11 @@ func (d *claimed) show(fold, name, secret string, from netip.Prefix) (right bool
 	if claim == nil {
 		return false, nil
 	}
-	if wait := d.wrong.wait(from); wait > 0 {
+	if wait := d.wrong.Wait(from); wait > 0 {
 		return false, tooOften(wait, "too many wrong secrets from this address; try again in %d s", int(wait.Seconds())+1)
 	}
 	if !hmac.Equal(claim.Hash, hashSecret(claim.Salt, secret)) {
-		d.wrong.take(from)
+		d.wrong.Take(from)
 		return false, nameTaken(name)
 	}
 	d.use(claim)
@@ -210,7 +210,7 @@ func (c *Client) claim(who *Identity, fold, secret string) (made bool, err error
 		}
 		return true, nil
 	}
-	if len(d.all) >= maxClaims || d.made.take(network(c.addr)) > 0 {
+	if len(d.all) >= maxClaims || d.made.Take(Network(c.addr)) > 0 {
 		d.mu.Unlock()
 		h.log.Warn("a name was not claimed: too many were", "addr", c.addr)
 		return false, nil

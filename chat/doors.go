@@ -2,11 +2,8 @@ package chat
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // RoomCode is what is kept of a room with a code: never the code itself, only
@@ -90,94 +87,6 @@ func (d *doors) load(ctx context.Context) error {
 	d.rooms.load(codes)
 	d.claims.load(names)
 	return nil
-}
-
-// tries counts what may be done only so often from one place: some at once,
-// and then one each while. Places that have all their tries again are
-// forgotten.
-type tries[K comparable] struct {
-	now   func() time.Time
-	burst int
-	every time.Duration
-
-	mu  sync.Mutex
-	all map[K]*rate.Limiter
-}
-
-// triesMax is how many places are remembered.
-const triesMax = 4096
-
-func newTries[K comparable](now func() time.Time, burst int, every time.Duration) *tries[K] {
-	return &tries[K]{now: now, burst: burst, every: every, all: make(map[K]*rate.Limiter)}
-}
-
-// wait says how long the place must wait for its next try; 0: it need not.
-func (t *tries[K]) wait(key K) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.all[key]
-	if l == nil {
-		return 0
-	}
-	return t.short(l.TokensAt(t.now()))
-}
-
-func (t *tries[K]) short(tokens float64) time.Duration {
-	if tokens >= 1 {
-		return 0
-	}
-	return max(time.Duration((1-tokens)*float64(t.every)), time.Second)
-}
-
-// take takes one of the place's tries, or returns how long it must wait.
-func (t *tries[K]) take(key K) time.Duration {
-	now := t.now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l := t.all[key]
-	if l == nil {
-		t.tidy(now)
-		l = rate.NewLimiter(rate.Every(t.every), t.burst)
-		t.all[key] = l
-	}
-	if l.AllowN(now, 1) {
-		return 0
-	}
-	return t.short(l.TokensAt(now))
-}
-
-// tidy keeps the map bounded. The caller holds mu.
-func (t *tries[K]) tidy(now time.Time) {
-	if len(t.all) < triesMax {
-		return
-	}
-	for k, l := range t.all {
-		if l.TokensAt(now) >= float64(t.burst) {
-			delete(t.all, k)
-		}
-	}
-	for k := range t.all { // any, down to three quarters, so that it is seldom done
-		if len(t.all) <= triesMax*3/4 {
-			return
-		}
-		delete(t.all, k)
-	}
-}
-
-// network is what one guesser has for itself: an IPv4 address or an IPv6 /64.
-// What is not an address shares one place.
-func network(addr string) netip.Prefix {
-	ip, err := netip.ParseAddr(addr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
 }
 
 // tooOften refuses for so long.

@@ -60,7 +60,7 @@ func (c *Client) showCode(topic, code string) error {
 	if lock == nil || code == "" || c.admitted[topic] == lock {
 		return nil
 	}
-	err := c.hub.doors.rooms.check(c.hub.ctx, lock, topic, code, network(c.addr))
+	err := c.hub.doors.rooms.check(c.hub.ctx, lock, topic, code, Network(c.addr))
 	if err != nil {
 		c.hub.log.Info("a room's code was refused", "topic", topic, "user", c.user, "addr", c.addr, "code", CodeOf(err))
 		return err
@@ -104,7 +104,7 @@ func (c *Client) doProtect(cmd *Command) error {
 		}
 	}
 	if old != nil || cmd.Code != "" {
-		if wait := h.doors.rooms.sets.take(network(c.addr)); wait > 0 {
+		if wait := h.doors.rooms.sets.Take(Network(c.addr)); wait > 0 {
 			return tooOften(wait, "too many codes were set from this address; try again in %d s", int(wait.Seconds())+1)
 		}
 		if old == nil && len(*h.doors.rooms.all.Load()) >= maxRoomCodes {

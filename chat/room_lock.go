@@ -34,18 +34,18 @@ type roomLocks struct {
 	slow chan struct{}                        // a slot: one slow check at a time, however many guess
 
 	mu    sync.Mutex // held while a code is compared and what was wrong is counted; a leaf
-	addrs *tries[netip.Prefix]
-	rooms *tries[string]
-	sets  *tries[netip.Prefix]
+	addrs *Tries[netip.Prefix]
+	rooms *Tries[string]
+	sets  *Tries[netip.Prefix]
 }
 
 func (r *roomLocks) init(now func() time.Time) {
 	_, _ = rand.Read(r.salt[:]) // never fails
 	r.slow = make(chan struct{}, 1)
 	r.all.Store(&map[string]*roomLock{})
-	r.addrs = newTries[netip.Prefix](now, codeBurst, codeEvery)
-	r.rooms = newTries[string](now, roomCodeBurst, roomCodeEvery)
-	r.sets = newTries[netip.Prefix](now, protectBurst, protectEvery)
+	r.addrs = NewTries[netip.Prefix](now, codeBurst, codeEvery)
+	r.rooms = NewTries[string](now, roomCodeBurst, roomCodeEvery)
+	r.sets = NewTries[netip.Prefix](now, protectBurst, protectEvery)
 }
 
 func (r *roomLocks) load(codes []RoomCode) {
@@ -176,14 +176,14 @@ func (r *roomLocks) verdict(topic string, from netip.Prefix, right func() bool) 
 	if right() {
 		return nil
 	}
-	r.addrs.take(from)
-	r.rooms.take(topic)
+	r.addrs.Take(from)
+	r.rooms.Take(topic)
 	return Errorf(CodeBadCode, "this is not the code of the room; ask who gave it to you")
 }
 
 // limited refuses who has tried too often.
 func (r *roomLocks) limited(topic string, from netip.Prefix) error {
-	if wait := max(r.addrs.wait(from), r.rooms.wait(topic)); wait > 0 {
+	if wait := max(r.addrs.Wait(from), r.rooms.Wait(topic)); wait > 0 {
 		return tooOften(wait, "too many wrong codes; try again in %d s", int(wait.Seconds())+1)
 	}
 	return nil

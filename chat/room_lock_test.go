@@ -34,7 +34,7 @@ func TestCodesAreGuessedSlowly(t *testing.T) {
 	r := newLocks(&now)
 	const topic, code = "room:den", "tea at four"
 	lock := kept(t, r, topic, code)
-	from := func(n int) netip.Prefix { return network(fmt.Sprintf("10.0.0.%d", n)) }
+	from := func(n int) netip.Prefix { return Network(fmt.Sprintf("10.0.0.%d", n)) }
 	try := func(code string, n int) Code { return CodeOf(r.check(t.Context(), lock, topic, code, from(n))) }
 	for i := range codeBurst {
 		if got := try(fmt.Sprint("wrong", i), 1); got != CodeBadCode {
@@ -147,26 +147,26 @@ func TestCodeForms(t *testing.T) {
 func TestTriesAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	tr := newTries[int](func() time.Time { return now }, 2, time.Minute)
+	tr := NewTries[int](func() time.Time { return now }, 2, time.Minute)
 	for range 3 {
-		tr.take(-1)
+		tr.Take(-1)
 	}
 	now = now.Add(30 * time.Second)
 	for i := range 3 * triesMax {
 		if i%(triesMax/4) == 0 {
 			now = now.Add(time.Minute)
-			tr.take(-1) // goes on trying
-			tr.take(-1)
+			tr.Take(-1) // goes on trying
+			tr.Take(-1)
 		}
-		tr.take(i)
+		tr.Take(i)
 	}
 	if len(tr.all) > triesMax {
 		t.Errorf("%d places are remembered", len(tr.all))
 	}
-	if tr.wait(-1) == 0 {
+	if tr.Wait(-1) == 0 {
 		t.Error("who tries on is forgotten")
 	}
-	if got := tr.wait(-2); got != 0 {
+	if got := tr.Wait(-2); got != 0 {
 		t.Errorf("who never tried waits %s", got)
 	}
 }

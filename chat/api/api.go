@@ -98,7 +98,7 @@ type API struct {
 	opts   Options
 	mux    *http.ServeMux // patterns of huma's operations, all with a method
 	huma   huma.API
-	guard  *guard[netip.Prefix] // wrong keys, passwords and PINs, by address
+	guard  *chat.Tries[netip.Prefix] // wrong keys, passwords and PINs, by address
 	pass   passwordCheck
 	pins   pinCheck
 	codes  codeGuard
@@ -142,7 +142,7 @@ func New(o Options) (*API, error) {
 		o.Addr = peerAddr
 	}
 	a := &API{opts: o, mux: http.NewServeMux(), cross: make(map[string]bool), large: make(map[string]int64),
-		guard: newGuard[netip.Prefix](o.Now, guardBurst, guardEvery)}
+		guard: chat.NewTries[netip.Prefix](o.Now, guardBurst, guardEvery)}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	if o.Files != nil {
 		a.files = newFileDoor(a)

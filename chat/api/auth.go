@@ -11,12 +11,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"teahouse/chat"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"golang.org/x/crypto/bcrypt"
+)
+
+// Wrong keys and passwords of an address: some at once, then one in a while.
+const (
+	guardBurst = 10
+	guardEvery = 6 * time.Second
 )
 
 // role is what a caller may do. An operator may do what a key may; a client
@@ -154,7 +161,7 @@ func (a *API) byKey(r *http.Request, key string) (caller, error) {
 		a.uses.used(a, k)
 		return caller{id: k.ID, role: roleKey}, nil
 	}
-	if wait := a.guard.failed(network(a.opts.Addr(r))); wait > 0 {
+	if wait := a.guard.Take(chat.Network(a.opts.Addr(r))); wait > 0 {
 		return caller{}, retryIn(wait, chat.CodeRateLimited, "too many wrong keys or passwords from this address; try again later")
 	}
 	if ok && k.RevokedAt != 0 {
@@ -285,7 +292,7 @@ func (p *passwordCheck) check(ctx context.Context, a *API, user, password, addr 
 	}
 	// A place is paid for before the slow check, and given back if right:
 	// many guesses at once do not get more than one after another.
-	if wait := a.guard.failed(network(addr)); wait > 0 {
+	if wait := a.guard.Take(chat.Network(addr)); wait > 0 {
 		return false, retryIn(wait, chat.CodeRateLimited, "too many wrong keys or passwords from this address; try again later")
 	}
 	select {
@@ -297,7 +304,7 @@ func (p *passwordCheck) check(ctx context.Context, a *API, user, password, addr 
 	if !ok || !rightPassword(hash, password) || user != operatorName {
 		return false, nil
 	}
-	a.guard.forgive(network(addr))
+	a.guard.Forget(chat.Network(addr))
 	p.mu.Lock()
 	p.last, p.any = f, true
 	p.mu.Unlock()

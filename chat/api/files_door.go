@@ -111,7 +111,7 @@ func (d *fileDoor) admit(r *http.Request) (*sender, error) {
 		if !d.opts.CheckOrigin(r) {
 			return nil, chat.Errorf(chat.CodeForbidden, "pages of this site may not upload here; the operator allows them with --allow-origin, as for the WebSocket")
 		}
-		s.owner = "addr:" + network(d.api.opts.Addr(r)).String()
+		s.owner = "addr:" + chat.Network(d.api.opts.Addr(r)).String()
 	}
 	if s.owner == "" {
 		s.owner = s.uploader
@@ -269,9 +269,12 @@ func (b *budget) take(owner string, bytes int64) time.Duration {
 	return wait
 }
 
-// makeRoom keeps the map bounded, as guard does.
+// placesMax is how many addresses are remembered.
+const placesMax = 4096
+
+// makeRoom keeps the map bounded, as chat.Tries does.
 func (b *budget) makeRoom(now time.Time) {
-	if len(b.places) < guardMax {
+	if len(b.places) < placesMax {
 		return
 	}
 	for k, p := range b.places {
@@ -280,7 +283,7 @@ func (b *budget) makeRoom(now time.Time) {
 		}
 	}
 	for k := range b.places {
-		if len(b.places) <= guardMax*3/4 {
+		if len(b.places) <= placesMax*3/4 {
 			return
 		}
 		delete(b.places, k)

@@ -22,14 +22,14 @@ const (
 )
 
 type passGuard struct {
-	vouchers       *guard[string]
-	addrs, callers *guard[string] // as for codes
+	vouchers       *chat.Tries[string]
+	addrs, callers *chat.Tries[string] // as for codes
 	log            *rate.Limiter
 }
 
 func (g *passGuard) init(now func() time.Time) {
-	g.vouchers = newGuard[string](now, passBurst, passEvery)
-	g.addrs, g.callers = newGuard[string](now, codeBurst, codeEvery), newGuard[string](now, codeBurst, codeEvery)
+	g.vouchers = chat.NewTries[string](now, passBurst, passEvery)
+	g.addrs, g.callers = chat.NewTries[string](now, codeBurst, codeEvery), chat.NewTries[string](now, codeBurst, codeEvery)
 	g.log = rate.NewLimiter(rate.Every(time.Second), 10)
 }
 
@@ -42,11 +42,11 @@ func (a *API) guarded(ctx context.Context, c *call, code string, act chat.Vouche
 	if err != nil || act.Do != chat.ActionRedeemed || act.Pass == "" && !strings.ContainsAny(code, ".．") {
 		return a.opts.Hub.ChangeVoucher(ctx, code, act)
 	}
-	g, addr := &a.passes, network(c.addr).String()
-	wait := max(g.addrs.blocked(addr), g.callers.blocked(c.caller.id))
+	g, addr := &a.passes, chat.Network(c.addr).String()
+	wait := max(g.addrs.Wait(addr), g.callers.Wait(c.caller.id))
 	paid := false
 	if wait == 0 {
-		wait = g.vouchers.failed(place)
+		wait = g.vouchers.Take(place)
 		paid = wait == 0
 	}
 	if wait > 0 {
@@ -59,10 +59,10 @@ func (a *API) guarded(ctx context.Context, c *call, code string, act chat.Vouche
 	}
 	switch {
 	case guess:
-		g.addrs.failed(addr)
-		g.callers.failed(c.caller.id)
+		g.addrs.Take(addr)
+		g.callers.Take(c.caller.id)
 	case paid:
-		g.vouchers.giveBack(place)
+		g.vouchers.GiveBack(place)
 	}
 	// Neither the pass nor the code: who reads the log may not redeem by it.
 	switch {

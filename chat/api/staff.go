@@ -213,7 +213,7 @@ func (a *API) changeStaff(ctx context.Context, in *changeStaffInput) (*staffOutp
 	}
 	if hash != nil {
 		s.PINHash = hash
-		a.pins.accounts.forgive(s.Name)
+		a.pins.accounts.Forget(s.Name)
 	}
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -236,9 +236,9 @@ func (a *API) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 	}
 	// Paid for before the slow check, and given back if right: many guesses at
 	// once do not get more than one after another.
-	wait := a.guard.failed(network(c.addr))
+	wait := a.guard.Take(chat.Network(c.addr))
 	if found && wait == 0 {
-		wait = a.pins.accounts.failed(s.Name)
+		wait = a.pins.accounts.Take(s.Name)
 	}
 	if wait > 0 {
 		return nil, retryIn(wait, chat.CodeRateLimited, "too many wrong names or PINs; wait a moment")
@@ -252,8 +252,8 @@ func (a *API) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 		a.opts.Logger.Info("a sign-in of staff failed", "request", c.id, "account", s.Name, "addr", c.addr)
 		return nil, chat.Errorf(chat.CodeSignIn, "the name or the PIN is wrong")
 	}
-	a.guard.forgive(network(c.addr))
-	a.pins.accounts.forgive(s.Name)
+	a.guard.Forget(chat.Network(c.addr))
+	a.pins.accounts.Forget(s.Name)
 	token, expires, err := a.opts.Tokens.signStaff(s.Name, s.Stamp)
 	if err != nil {
 		return nil, err
@@ -275,14 +275,14 @@ func randomText(n int) string {
 // password (see bcryptCost), one at a time however many guess.
 type pinCheck struct {
 	slow     chan struct{}
-	accounts *guard[string]
+	accounts *chat.Tries[string]
 	changing sync.Mutex // held while an account is read and written again
 	nobody   func() []byte
 }
 
 func (p *pinCheck) init(now func() time.Time) {
 	p.slow = make(chan struct{}, 1)
-	p.accounts = newGuard[string](now, pinBurst, pinEvery)
+	p.accounts = chat.NewTries[string](now, pinBurst, pinEvery)
 	p.nobody = sync.OnceValue(func() []byte {
 		hash, _ := bcrypt.GenerateFromPassword(stretchPIN(randomText(10)), bcryptCost)
 		return hash

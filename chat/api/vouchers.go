@@ -275,13 +275,13 @@ const (
 )
 
 type codeGuard struct {
-	addrs   *guard[string]
-	callers *guard[string]
+	addrs   *chat.Tries[string]
+	callers *chat.Tries[string]
 	log     *rate.Limiter // lines for refusals: not as many as there are requests
 }
 
 func (g *codeGuard) init(now func() time.Time) {
-	g.addrs, g.callers = newGuard[string](now, codeBurst, codeEvery), newGuard[string](now, codeBurst, codeEvery)
+	g.addrs, g.callers = chat.NewTries[string](now, codeBurst, codeEvery), chat.NewTries[string](now, codeBurst, codeEvery)
 	g.log = rate.NewLimiter(rate.Every(time.Second), 10)
 }
 
@@ -292,7 +292,7 @@ func (a *API) notFound(c *call, err error) error {
 	if chat.CodeOf(err) != chat.CodeVoucherUnknown {
 		return err
 	}
-	wait := max(a.codes.addrs.failed(network(c.addr).String()), a.codes.callers.failed(c.caller.id))
+	wait := max(a.codes.addrs.Take(chat.Network(c.addr).String()), a.codes.callers.Take(c.caller.id))
 	if wait == 0 {
 		a.opts.Logger.Info("a voucher was asked for by a code that is not known", "request", c.id, "caller", c.caller.id, "addr", c.addr)
 		return err
