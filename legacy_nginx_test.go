@@ -245,7 +245,7 @@ func TestLegacyNginx(t *testing.T) {
 	connected := time.Now()
 	for _, c := range cut {
 		c.await(patience, func() bool { return c.over })
-		if took := time.Since(connected); took < 4*time.Second || took > 12*time.Second || c.code != 0 {
+		if took := time.Since(connected); took < 4*time.Second || took > 30*time.Second || c.code != 0 {
 			t.Errorf("the proxy cuts after %s with %d; the test proves nothing", took, c.code)
 		}
 	}

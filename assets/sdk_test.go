@@ -25,7 +25,7 @@ func TestJavaScript(t *testing.T) {
 	if err != nil || len(tests) == 0 {
 		t.Fatalf("no tests in sdktest: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node, append([]string{"--test", "--test-reporter=tap"}, tests...)...)
 	out, err := cmd.CombinedOutput()
