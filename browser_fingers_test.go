@@ -84,18 +84,42 @@ func (p tab) tap(selector string) {
 func (p tab) press(selector string) {
 	p.t.Helper()
 	x, y := p.middle(selector)
-	finger := func(typ input.DispatchTouchEventType, points ...*input.TouchPoint) chromedp.Action[chromedp.Void] {
-		return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-			if points == nil {
-				points = []*input.TouchPoint{}
-			}
-			_, err := cdp.Call(ctx, target, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: typ, TouchPoints: points})
-			return err
-		})
-	}
-	p.do("touch "+selector, finger(input.DispatchTouchEventTypeTouchStart, &input.TouchPoint{X: x, Y: y}))
+	p.finger(input.DispatchTouchEventTypeTouchStart, &input.TouchPoint{X: x, Y: y})
 	p.until("the menu of a long press", `document.querySelector('#menu')`)
-	p.do("let go", finger(input.DispatchTouchEventTypeTouchEnd))
+	p.finger(input.DispatchTouchEventTypeTouchEnd)
+}
+
+// drag moves a finger down the page, as slowly as one who reads along.
+func (p tab) drag(selector string, from, to float64) {
+	p.t.Helper()
+	box := eval[[2]float64](p, `(r => [r.left + r.width / 2, r.top])(document.querySelector(`+jsText(selector)+`).getBoundingClientRect())`)
+	at := func(y float64) *input.TouchPoint { return &input.TouchPoint{X: box[0], Y: box[1] + y} }
+	p.finger(input.DispatchTouchEventTypeTouchStart, at(from))
+	for y := from; y <= to; y += 4 {
+		p.finger(input.DispatchTouchEventTypeTouchMove, at(y))
+		eval[int](p, `new Promise(done => requestAnimationFrame(() => done(0)))`, chromedp.EvalAwaitPromise)
+	}
+	p.finger(input.DispatchTouchEventTypeTouchEnd)
+	// What it set in motion comes to rest.
+	eval[int](p, `new Promise(async done => {
+		const n = document.querySelector(`+jsText(selector)+`)
+		for (let was = -1, still = 0; still < 5; was = n.scrollTop) {
+			await new Promise(requestAnimationFrame)
+			still = n.scrollTop === was ? still + 1 : 0
+		}
+		done(0)
+	})`, chromedp.EvalAwaitPromise)
+}
+
+func (p tab) finger(typ input.DispatchTouchEventType, points ...*input.TouchPoint) {
+	p.t.Helper()
+	if points == nil {
+		points = []*input.TouchPoint{}
+	}
+	p.do(string(typ), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: typ, TouchPoints: points})
+		return err
+	}))
 }
 
 // jsText is a string as JavaScript writes it.

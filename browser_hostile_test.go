@@ -98,7 +98,7 @@ func hostileChat(t *testing.T, chromium context.Context, h *house, texts []strin
 		}
 	}
 	last := len(texts) - 1
-	p.newest(fmt.Sprint("kind-", last))
+	p.seesKey(fmt.Sprint("kind-", last))
 	p.unharmed("the room")
 	// All of the history passes by, each text as it was written.
 	shown := make(map[string]string)
@@ -154,7 +154,7 @@ func hostileChat(t *testing.T, chromium context.Context, h *house, texts []strin
 	for _, text := range []string{texts[0], texts[2], texts[5]} {
 		q := watched(t, chromium, asName("me"+text, 60), phoneWidth, phoneHeight)
 		q.comeIn(h.url + "/#room=hostile")
-		q.newest(fmt.Sprint("kind-", last))
+		q.seesKey(fmt.Sprint("kind-", last))
 		q.write("me " + text)
 		eval[bool](q, `(location.hash = '#rooms', true)`)
 		q.click("#settings-button")
@@ -207,13 +207,6 @@ func hostileVouchers(t *testing.T, chromium context.Context, h *house, texts []s
 	}
 	p.unharmed("the list at the end")
 	desk.unharmed("the last scans")
-}
-
-// newest waits for the newest message. Who gets very many at once may have to
-// ask for the end, as the button says.
-func (p tab) newest(key string) {
-	p.t.Helper()
-	p.until("the newest message", fmt.Sprintf(`document.querySelector('[data-message][data-key="%s"]') || (document.querySelector('#newer').hidden || document.querySelector('#newer').click(), false)`, key))
 }
 
 // watched is a page that notes what a hostile text could have made it do.

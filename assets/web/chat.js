@@ -46,7 +46,6 @@ const house = {
   code: (room) => memory.get('code.' + room.name),
   draft: (topic) => (composer && composer.draft ? composer.draft(topic) : ''),
   drafted: () => house.changed(),
-  settled: () => !!open && open.settled,
 
   retry(item) {
     if (item.key) return client.resend(item.key)

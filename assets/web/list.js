@@ -1,9 +1,10 @@
 // The messages of the open room as far as they are near the view, and where the reader is. The room owns the
 // items; here each gets a node when it comes near and loses it when it is far.
 //
-// The place of the reader is an element: before the DOM is changed the first message in the view and its distance
-// from the top are remembered, and afterwards the scroll position is set so that it stands where it stood. What is
-// not in the DOM counts by its height when it last was, or by the mean of all that were measured.
+// The place of the reader is an element: before the DOM is changed the first message in the view and where it ends
+// are remembered, and afterwards the scroll position is set so that it ends there again. Its end, because its day line
+// and its sender's name go when older ones come before it. What is not in the DOM counts by its height when it last
+// was, or by the mean of all that were measured.
 import {$} from './dom.js'
 import {t} from './i18n.js'
 import {makeNode, update, relabel, dropNode} from './message.js'
@@ -29,11 +30,12 @@ export function makeList(ctx) {
   let failed = false
   let frame = 0
   let began = false // a message was shown
-  let lastTop = 0 // scrollTop at the last scroll event
+  let lastTop = 0 // scrollTop when it was last looked at, and moved as this moved it
 
   const items = () => (room ? room.items : [])
   const gap = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight
   const top = (node) => node.getBoundingClientRect().top
+  const bottom = (node) => node.getBoundingClientRect().bottom
   const height = (item) => item.height || (measured ? sum / measured : GUESS)
 
   function measure(item, h) {
@@ -82,40 +84,49 @@ export function makeList(ctx) {
       measure(item, box.height)
       if (box.bottom - grown <= edge + 1) shift += grown
     }
-    if (atEnd) toEnd()
-    else if (Math.abs(shift) > 0.5) scroller.scrollTop += shift
+    if (look()) toEnd()
+    else if (Math.abs(shift) > 0.5) moving(() => { scroller.scrollTop += shift })
     soon()
   })
 
-  /** The first message in the view, and where it stands. */
+  /** The first message in the view, and where it ends. */
   function hold() {
     const edge = top(scroller)
     for (const item of mounted) {
       const box = item.node && item.node.getBoundingClientRect()
-      if (box && box.bottom > edge && box.top < edge + scroller.clientHeight) return {item, at: box.top}
+      if (box && box.bottom > edge && box.top < edge + scroller.clientHeight) return {item, at: box.bottom}
     }
     return null
   }
 
+  /** What moves the view here is not the reader scrolling. */
+  function moving(fn) {
+    const was = scroller.scrollTop
+    fn()
+    lastTop += scroller.scrollTop - was
+  }
+
   /** Puts into the DOM what is near the view, `anchor` staying where it is. */
   function render(anchor = hold()) {
-    if (!room || !scroller.clientHeight) return
+    if (room && scroller.clientHeight) moving(() => place(anchor))
+  }
+
+  function place(anchor) {
     const all = items()
     for (let round = 0; round < 4; round++) {
       count()
       const begin = above.offsetTop
       const held = anchor ? all.indexOf(anchor.item) : -1
       // Where the view will be once the anchor is back in its place: older ones may have come before it.
-      const y = held < 0 ? scroller.scrollTop - begin : offsets[held] - (anchor.at - top(scroller))
+      const y = held < 0 ? scroller.scrollTop - begin : offsets[held + 1] - (anchor.at - top(scroller))
       const first = all.length ? indexAt(atEnd ? offsets[all.length] - scroller.clientHeight - MARGIN : y - MARGIN) : 0
       const last = all.length ? indexAt(atEnd ? Infinity : y + scroller.clientHeight + MARGIN) : -1
       const fresh = mount(all, first, last)
-      if (atEnd) scroller.scrollTop = scroller.scrollHeight
-      else if (anchor && anchor.item.node) {
-        const moved = top(anchor.item.node) - anchor.at
+      if (anchor && anchor.item.node) {
+        const moved = bottom(anchor.item.node) - anchor.at
         if (Math.abs(moved) >= 1) scroller.scrollTop += moved
         // Browsers scroll by whole pixels. What is left over is taken from the space above, or it would add up.
-        const rest = top(anchor.item.node) - anchor.at
+        const rest = bottom(anchor.item.node) - anchor.at
         if (first > 0 && rest && Math.abs(rest) < 1) above.style.height = offsets[first] - rest + 'px'
       }
       if (!fresh) break
@@ -163,16 +174,31 @@ export function makeList(ctx) {
 
   // ---- where the reader is ----
 
-  function toEnd() {
+  /** Whether the end is in the view: who is there leaves it by scrolling up, not because the view or what is in it got another height. */
+  function look() {
+    const now = scroller.scrollTop
+    if (gap() < NEAR) atEnd = true
+    else if (now < lastTop - 1) atEnd = false
+    lastTop = now
+    return atEnd
+  }
+
+  function showEnd() {
     atEnd = true
-    render()
+    render(null)
     scroller.scrollTop = scroller.scrollHeight
+    lastTop = scroller.scrollTop
+  }
+
+  function toEnd() {
+    showEnd()
     seen()
   }
 
   function seen() {
     showNewer()
-    if (room && room.ready && atEnd && !document.hidden && scroller.clientHeight) room.seen()
+    // Before it is settled, what is in the view is not yet what the reader came for.
+    if (room && room.ready && room.settled === true && atEnd && !document.hidden && scroller.clientHeight) room.seen()
   }
 
   function showNewer() {
@@ -216,13 +242,10 @@ export function makeList(ctx) {
   }
 
   scroller.addEventListener('scroll', () => {
-    const now = scroller.scrollTop
-    // Who is at the end leaves it by scrolling up, not because the view or what is in it got another height.
-    if (gap() < NEAR) atEnd = true
-    else if (now < lastTop - 1) atEnd = false
-    else if (atEnd) toEnd()
-    lastTop = now
-    if (atEnd) seen()
+    if (look()) {
+      if (gap() < NEAR) seen()
+      else toEnd()
+    }
     failed = failed && scroller.scrollTop > 1
     soon()
   }, {passive: true})
@@ -231,7 +254,7 @@ export function makeList(ctx) {
     $('composer').focus({preventScroll: true})
   })
   // The keyboard of a phone, or a longer draft, makes the view smaller: the end stays in it.
-  if (window.ResizeObserver) new ResizeObserver(() => (atEnd ? toEnd() : soon())).observe(scroller)
+  if (window.ResizeObserver) new ResizeObserver(() => (look() ? toEnd() : soon())).observe(scroller)
   document.addEventListener('visibilitychange', () => { if (room && !document.hidden && atEnd) seen() })
 
   /** Brings the item to about a third of the view. */
@@ -242,7 +265,7 @@ export function makeList(ctx) {
         const off = top(item.node) - top(scroller) - scroller.clientHeight * share
         const was = scroller.scrollTop
         scroller.scrollTop += off
-        render({item, at: top(item.node)})
+        render({item, at: bottom(item.node)})
         if (Math.abs(off) < 1 || scroller.scrollTop === was) break
       } else {
         count()
@@ -267,16 +290,16 @@ export function makeList(ctx) {
       above.style.height = below.style.height = '0'
       if (room) for (const item of room.items) item.height = 0
       showTop()
-      render()
+      showEnd()
       showNewer()
       fetchEarly()
     },
     /** The room's items have changed. */
     changed() {
-      render()
+      if (look()) toEnd()
+      else render()
       showTop()
-      if (atEnd) toEnd()
-      else showNewer()
+      showNewer()
       fetchEarly()
     },
     /** Goes to the "new messages" line, unless all that is new is in the view anyhow. */
@@ -314,7 +337,8 @@ export function makeList(ctx) {
         relabel(item)
         item.marks = null
       }
-      render()
+      if (look()) showEnd()
+      else render()
       showTop()
       showNewer()
     },

@@ -38,6 +38,7 @@ export class Room {
     this.told = 0 // up to here they are no news: they were there when this page came
     this.unreadMore = this.mention = this.muted = this.kept = false
     this.last = null
+    this.settled = false // true once its reader is where the reading ended; 'soon' on the way there
     this.fresh = 0 // the "new messages" line stands after this seq; 0 is no line
     this.present = null // names, once they were asked for
     this.typing = new Map() // name -> timer
