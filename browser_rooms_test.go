@@ -292,6 +292,9 @@ func roomWithCode(t *testing.T, chromium context.Context) {
 	alice.fill("#new-code", "oolong")
 	alice.do("go in", chromedp.Click(chromedp.CSS("#new-form button[type=submit]")))
 	alice.until("the code is set", `document.querySelector('#toast').textContent === 'The room has its code now.'`)
+	if name := alice.text("#room-name"); name != "cellar" {
+		t.Fatalf("alice made the room %q", name)
+	}
 	alice.write("secret tea")
 
 	bob := visitAt(t, chromium, h.url+"/#room=cellar", "bob", phoneWidth, phoneHeight)
@@ -305,6 +308,9 @@ func roomWithCode(t *testing.T, chromium context.Context) {
 	// It is known on this device from now on.
 	bob.do("reload", chromedp.Reload())
 	bob.ends("secret tea")
+	if !eval[bool](bob, `earlySocket === null`) {
+		t.Error("the socket that was opened early was not taken")
+	}
 }
 
 // takenName: a name is whose browser came with it first; the other one is told

@@ -2,6 +2,7 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import {readFileSync, readdirSync} from 'node:fs'
+import {Socket} from '../web/socket.js'
 import {checkName, readAddress, roomLink, nameLink, talkers, ROOM_BYTES} from '../web/names.js'
 
 const web = new URL('../web/', import.meta.url)
@@ -75,4 +76,33 @@ test('the address: a room by hash or query, a person, a token, and a link that o
   }
   assert.deepEqual(readAddress(at('/#name=alice&secret=short')), none)
   assert.deepEqual(readAddress(at('/#name=alice')), none)
+})
+
+test('the socket that was opened early is the first one, unless it is over or goes elsewhere', async (t) => {
+  const window = globalThis.window = {}
+  globalThis.WebSocket = class { constructor(url) { Object.assign(this, {url, readyState: 0, made: true}) } }
+  t.after(() => { delete globalThis.window })
+  const early = (readyState, url = 'ws://tea.test/ws') => (window.earlySocket = {url, readyState})
+  const opened = async (socket) => {
+    let n = 0
+    socket.onopen = () => n++
+    await null
+    return n
+  }
+  for (const state of [0, 1]) {
+    const one = early(state)
+    const got = new Socket('ws://tea.test/ws')
+    assert.equal(got, one)
+    assert.equal(await opened(got), state, 'who comes too late for its opening is told of it')
+    assert.ok(new Socket('ws://tea.test/ws').made, 'the next one is new')
+  }
+  for (const state of [2, 3]) {
+    early(state)
+    assert.ok(new Socket('ws://tea.test/ws').made)
+    assert.equal(window.earlySocket, null)
+  }
+  early(1, 'ws://other.test/ws')
+  assert.ok(new Socket('ws://tea.test/ws').made)
+  window.earlySocket = undefined // it was not known who comes
+  assert.ok(new Socket('ws://tea.test/ws').made)
 })

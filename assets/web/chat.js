@@ -19,6 +19,7 @@ import {makeSettings} from './settings.js'
 import {makeNotify} from './notify.js'
 import {makeRoute} from './route.js'
 import {announce, copyText, toast} from './say.js'
+import {Socket} from './socket.js'
 
 const WANTS_TOKEN = ['bad_token', 'token_expired', 'unauthorized']
 const NEEDS_NAME = ['bad_user', 'name_taken']
@@ -139,7 +140,7 @@ function enter(who, isNew) {
   synced = false
   open = null
   const mine = (client = connect({
-    user: who.name, token: who.token, device: deviceName(), storage: outboxOnly(),
+    user: who.name, token: who.token, device: deviceName(), storage: outboxOnly(), WebSocket: Socket,
     secret: who.name ? nameSecret() || undefined : undefined,
   }))
   const here = (fn) => (x) => { if (mine === client) fn(x) }

@@ -13,7 +13,7 @@ export function makeNewRoom(house) {
       $(id).removeAttribute('aria-invalid')
     }
     $('new-error').textContent = $('talk-error').textContent = ''
-    setTimeout(() => $('new-name').focus(), 0)
+    return $('new-name')
   })
 
   function complain(field, error, text) {

@@ -4,7 +4,7 @@ import {$} from './dom.js'
 
 let open = null
 
-/** Lets `button` (or open()) open and close `panel`; calls opened() each time before it opens. */
+/** Lets `button` (or open()) open and close `panel`. opened() is called each time before; what it returns gets the focus, or the panel itself. */
 export function makePanel(button, panel, opened = () => {}) {
   let from = button
   const self = {
@@ -21,11 +21,11 @@ export function makePanel(button, panel, opened = () => {}) {
       if (open) open.close(false)
       from = button || document.activeElement
       open = self
-      opened()
+      const first = opened() || panel
       panel.hidden = false
       $('shade').hidden = false
       if (button) button.setAttribute('aria-expanded', 'true')
-      panel.focus({preventScroll: true})
+      first.focus({preventScroll: true})
       panel.scrollTop = 0
     },
     toggle() {

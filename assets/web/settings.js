@@ -64,7 +64,7 @@ export function makeSettings({me, notify, rename, otherDevice, copyText}) {
   onLang(showNotify)
 }
 
-/** theme.js does the same before the first paint. */
+/** early.js does the same before the first paint. */
 function dress() {
   const root = document.documentElement
   const theme = memory.get('theme')

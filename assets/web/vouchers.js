@@ -5,6 +5,7 @@ import {t, addStrings, clockTime, dayName, fullTime, onLang, switchLang, transla
 import {voucherStrings} from './strings_vouchers.js'
 import {checkName} from './names.js'
 import {signal} from './signals.js'
+import {Socket} from './socket.js'
 import {ENDED, makeShelf, statusAt} from './vouchers_shelf.js'
 import {makeCard, timeLeft} from './vouchers_card.js'
 
@@ -35,7 +36,7 @@ function enter(who) {
   if (who.token) memory.set('token', (token = who.token))
   else memory.set('name', who.name)
   // No storage: what is kept here is the shelf's, and messages are the chat page's.
-  const mine = (client = connect({user: who.name, token: who.token, secret: who.token ? undefined : nameSecret() || undefined, device: 'vouchers', storage: null}))
+  const mine = (client = connect({user: who.name, token: who.token, secret: who.token ? undefined : nameSecret() || undefined, device: 'vouchers', storage: null, WebSocket: Socket}))
   trouble = null
   client.on('state', (state) => mine === client && onState(state))
   client.inbox.on('event', (e) => {
