@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -182,6 +183,13 @@ func theLooks(t *testing.T, chromium context.Context, s scene, width, height int
 	p.write(s.unsent)
 	p.until("what waits", `document.querySelector('[data-status="sending"]')`)
 	p.look("offline")
+	const moves = `document.getAnimations().filter(a => a.playState === 'running').length`
+	p.until("something that moves", moves)
+	p.do("want no motion", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}})
+		return err
+	}))
+	p.until("nothing that moves", moves+` === 0`)
 }
 
 // picture uploads a made one and returns what a message says of it.

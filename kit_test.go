@@ -451,6 +451,33 @@ func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
+// commands are the commands of a data folder; do runs one.
+type commands struct {
+	t  *testing.T
+	do func(args ...string) (code int, stdout, stderr string)
+}
+
+// ok is what a command prints that succeeds.
+func (c commands) ok(args ...string) string {
+	c.t.Helper()
+	code, out, errs := c.do(args...)
+	if code != exitOK || errs != "" {
+		c.t.Errorf("%v: %d %s %s", args, code, out, errs)
+	}
+	return strings.TrimSpace(out)
+}
+
+// fails runs a command that must end with this code and one sentence that
+// holds the word.
+func (c commands) fails(code int, word string, args ...string) {
+	c.t.Helper()
+	got, out, errs := c.do(args...)
+	if got != code || out != "" || !strings.Contains(errs, word) {
+		c.t.Errorf("%v: %d %q %q; want %d and %q", args, got, out, errs, code, word)
+	}
+	oneSentence(c.t, errs)
+}
+
 // token gets a client's token from the server.
 func (h *house) token(user string) string {
 	h.t.Helper()

@@ -13,30 +13,15 @@ func TestVoucherCommands(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	h := open(t, data, "--reverse-window=1h")
-	do := func(args ...string) (int, string, string) {
+	with := commands{t, func(args ...string) (int, string, string) {
 		t.Helper()
 		at := 1 // the flags go before the arguments
 		if args[0] == "voucher" || args[0] == "staff" {
 			at = 2
 		}
 		return command(t, append(append(append([]string{}, args[:at]...), "--data="+data), args[at:]...)...)
-	}
-	ok := func(args ...string) string {
-		t.Helper()
-		code, out, errs := do(args...)
-		if code != exitOK || errs != "" {
-			t.Errorf("%v: %d %s %s", args, code, out, errs)
-		}
-		return strings.TrimSpace(out)
-	}
-	fails := func(code int, word string, args ...string) {
-		t.Helper()
-		got, out, errs := do(args...)
-		if got != code || out != "" || !strings.Contains(errs, word) {
-			t.Errorf("%v: %d %q %q; want %d and %q", args, got, out, errs, code, word)
-		}
-		oneSentence(t, errs)
-	}
+	}}
+	ok, fails := with.ok, with.fails
 	has := func(out string, words ...string) {
 		t.Helper()
 		for _, w := range words {

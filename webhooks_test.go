@@ -99,26 +99,11 @@ func TestWebhookCommands(t *testing.T) {
 	data := t.TempDir()
 	h := open(t, data)
 	shop := newShop(t)
-	do := func(args ...string) (int, string, string) {
+	with := commands{t, func(args ...string) (int, string, string) {
 		t.Helper()
 		return command(t, append([]string{"webhook", args[0], "--data=" + data}, args[1:]...)...)
-	}
-	ok := func(args ...string) string {
-		t.Helper()
-		code, out, errs := do(args...)
-		if code != exitOK || errs != "" {
-			t.Errorf("%v: %d %s %s", args, code, out, errs)
-		}
-		return strings.TrimSpace(out)
-	}
-	fails := func(code int, word string, args ...string) {
-		t.Helper()
-		got, out, errs := do(args...)
-		if got != code || out != "" || !strings.Contains(errs, word) {
-			t.Errorf("%v: %d %q %q; want %d and %q", args, got, out, errs, code, word)
-		}
-		oneSentence(t, errs)
-	}
+	}}
+	ok, fails := with.ok, with.fails
 	fails(exitRefused, "--allow-private", "add", shop.url)
 	fails(exitUsage, "URL", "add")
 	id, secret, _ := strings.Cut(ok("add", "--allow-private", "--note=the shop", shop.url), "\n")

@@ -392,28 +392,6 @@ func TestNothingInlineAndNoOtherHost(t *testing.T) {
 	}
 }
 
-// WeChat's own browser is years behind: what it does not know would leave a
-// page without its layout. dvh is allowed after the same with vh.
-func TestStylesForOldBrowsers(t *testing.T) {
-	t.Parallel()
-	for name, body := range newBundle(files).raw {
-		if path.Ext(name) != ".css" {
-			continue
-		}
-		css := string(body)
-		if m := regexp.MustCompile(`[\s;{]inset:|:has\(|:is\(|:where\(|@container|@layer|color-mix\(|(?m)^\s*&`).FindString(css); m != "" {
-			t.Errorf("%s: %q", name, m)
-		}
-		for _, m := range regexp.MustCompile(`([\w-]+): ?[^;{}]*\d(?:dvh|svh|lvh)\b`).FindAllStringSubmatchIndex(css, -1) {
-			property := css[m[2]:m[3]]
-			rule := css[strings.LastIndexByte(css[:m[0]], '{'):m[0]]
-			if !regexp.MustCompile(`(?:^|[{;\s])` + property + `: ?[^;{}]*\dvh`).MatchString(rule) {
-				t.Errorf("%s: %s without a fall-back", name, css[m[0]:m[1]])
-			}
-		}
-	}
-}
-
 // The colours of the dark look stand twice, for the system's choice and for
 // the reader's.
 func TestBothDarkLooksAreOne(t *testing.T) {

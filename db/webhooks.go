@@ -295,34 +295,14 @@ func (s *Store) SettleDelivery(ctx context.Context, a chat.WebhookAttempt) error
 
 // GiveUpDeliveries ends what waits since a time or longer without another
 // attempt, the oldest first, and returns how many.
-func (s *Store) GiveUpDeliveries(ctx context.Context, webhook string, since int64, why string) (count int, err error) {
-	for {
-		n := 0
-		err := s.run(ctx, func(t *tx) error {
-			list, err := t.deliveries(deliveryColumns+` WHERE webhook = ? AND state = 'waiting' AND since <= ? ORDER BY seq LIMIT ?`, webhook, since, int64(together))
-			if err != nil {
-				return err
-			}
-			n = len(list)
-			for _, d := range list {
-				_, err := t.exec(`UPDATE webhook_deliveries SET state = 'failed', due = 0, ended_at = ?, error = ? WHERE webhook = ? AND seq = ?`, t.at, why, webhook, d.Event.Seq)
-				if err == nil {
-					_, err = t.exec(nextInLane, t.at, webhook, webhook, d.Lane)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return count, err
+func (s *Store) GiveUpDeliveries(ctx context.Context, webhook string, since int64, why string) (int, error) {
+	return s.changeDeliveries(ctx, ` WHERE webhook = ? AND state = 'waiting' AND since <= ? ORDER BY seq LIMIT ?`, []driver.Value{webhook, since}, func(t *tx, d chat.WebhookDelivery) error {
+		_, err := t.exec(`UPDATE webhook_deliveries SET state = 'failed', due = 0, ended_at = ?, error = ? WHERE webhook = ? AND seq = ?`, t.at, why, webhook, d.Event.Seq)
+		if err == nil {
+			_, err = t.exec(nextInLane, t.at, webhook, webhook, d.Lane)
 		}
-		if count += n; n < together {
-			s.wakeWebhooks()
-			return count, nil
-		}
-	}
+		return err
+	})
 }
 
 // Resend has a delivery tried again: one that has ended from the beginning,
@@ -371,32 +351,34 @@ func (t *tx) again(d chat.WebhookDelivery) error {
 	return err
 }
 
+// ResendFailed puts back all that was given up, the oldest first, and returns
+// how many.
+func (s *Store) ResendFailed(ctx context.Context, webhook string) (int, error) {
+	return s.changeDeliveries(ctx, ` WHERE webhook = ? AND state = 'failed' ORDER BY seq LIMIT ?`, []driver.Value{webhook}, (*tx).again)
+}
+
 // together is how many deliveries are changed in one transaction.
 const together = 500
 
-// ResendFailed puts back all that was given up, the oldest first, and returns
-// how many.
-func (s *Store) ResendFailed(ctx context.Context, webhook string) (count int, err error) {
+// changeDeliveries changes all deliveries that a condition selects, which must
+// not hold for them afterwards, and returns how many. The condition ends with
+// the LIMIT of one transaction.
+func (s *Store) changeDeliveries(ctx context.Context, where string, args []driver.Value, change func(*tx, chat.WebhookDelivery) error) (count int, err error) {
+	defer s.wakeWebhooks()
 	for {
 		n := 0
 		err := s.run(ctx, func(t *tx) error {
-			list, err := t.deliveries(deliveryColumns+` WHERE webhook = ? AND state = 'failed' ORDER BY seq LIMIT ?`, webhook, int64(together))
-			if err != nil {
-				return err
-			}
+			list, err := t.deliveries(deliveryColumns+where, append(slices.Clone(args), int64(together))...)
 			n = len(list)
-			for _, d := range list {
-				if err := t.again(d); err != nil {
-					return err
-				}
+			for i := 0; err == nil && i < n; i++ {
+				err = change(t, list[i])
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			return count, err
 		}
 		if count += n; n < together {
-			s.wakeWebhooks()
 			return count, nil
 		}
 	}
