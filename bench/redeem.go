@@ -30,7 +30,7 @@ const (
 
 	// How many redemptions a second there are vouchers for: by HTTP, and in the
 	// bare store.
-	callsMost, changesMost = 15_000, 40_000
+	callsMost, changesMost = 30_000, 40_000
 
 	sideBare = "bare"
 )
