@@ -242,7 +242,7 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	var crowd crowd
+	crowd := crowd{collected: -crowdSize} // the start takes memory like one
 	for {
 		select {
 		case <-ctx.Done():
