@@ -133,6 +133,8 @@ func remoteCommands() []*cli.Command {
 		voucherCommand(),
 		staffCommand(),
 		webhookCommand(),
+		roomCommand(),
+		nameCommand(),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -23,11 +22,11 @@ func staffCommand() *cli.Command {
 				Name: "add", Usage: "make an account", ArgsUsage: "NAME", OnUsageError: usageError,
 				Flags: remoteFlags(&cli.StringFlag{Name: "station", Usage: "`WHERE` they work"}, pin, file),
 				Action: remote(func(c *cli.Context, server *api.Client) error {
-					name, err := staffName(c, "add")
+					name, err := oneName(c, "staff add")
 					if err != nil {
 						return err
 					}
-					return withPIN(c, func(pin string) error {
+					return withSecret(c, "pin", func(pin string) error {
 						return server.AddStaff(c.Context, api.NewStaff{Name: name, Station: c.String("station"), PIN: pin})
 					})
 				}),
@@ -51,7 +50,7 @@ func staffCommand() *cli.Command {
 				Name: "remove", Usage: "remove an account; whoever is signed in with it is refused at once", ArgsUsage: "NAME",
 				Flags: remoteFlags(), OnUsageError: usageError,
 				Action: remote(func(c *cli.Context, server *api.Client) error {
-					name, err := staffName(c, "remove")
+					name, err := oneName(c, "staff remove")
 					if err != nil {
 						return err
 					}
@@ -62,11 +61,11 @@ func staffCommand() *cli.Command {
 				Name: "pin", Usage: "change the PIN of an account, and its station if that is named", ArgsUsage: "NAME", OnUsageError: usageError,
 				Flags: remoteFlags(&cli.StringFlag{Name: "station", Usage: "`WHERE` they work from now on"}, pin, file),
 				Action: remote(func(c *cli.Context, server *api.Client) error {
-					name, err := staffName(c, "pin")
+					name, err := oneName(c, "staff pin")
 					if err != nil {
 						return err
 					}
-					return withPIN(c, func(pin string) error {
+					return withSecret(c, "pin", func(pin string) error {
 						change := api.StaffChange{PIN: &pin}
 						if c.IsSet("station") {
 							station := c.String("station")
@@ -80,33 +79,26 @@ func staffCommand() *cli.Command {
 	}
 }
 
-func staffName(c *cli.Context, what string) (string, error) {
-	name := strings.Join(c.Args().Slice(), " ")
-	if name == "" {
-		return "", usage("name one account: teahouse staff %s NAME", what)
-	}
-	return name, noFlags(c, "the name")
-}
-
-// withPIN uses the PIN that is given, or makes one and prints it when it counts.
-func withPIN(c *cli.Context, use func(pin string) error) error {
-	pin, err := secret(c, "pin")
+// withSecret uses what a flag or its -file twin says, or makes eight digits and
+// prints them when they count.
+func withSecret(c *cli.Context, flag string, use func(string) error) error {
+	value, err := secret(c, flag)
 	if err != nil {
 		return err
 	}
-	made := pin == ""
+	made := value == ""
 	if made {
 		n, err := rand.Int(rand.Reader, big.NewInt(100_000_000))
 		if err != nil {
 			return err
 		}
-		pin = fmt.Sprintf("%08d", n)
+		value = fmt.Sprintf("%08d", n)
 	}
-	if err := use(pin); err != nil {
+	if err := use(value); err != nil {
 		return err
 	}
 	if made {
-		fmt.Fprintln(c.App.Writer, pin)
+		fmt.Fprintln(c.App.Writer, value)
 	}
 	return nil
 }

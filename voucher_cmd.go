@@ -132,6 +132,15 @@ func parseExpiry(s string, now time.Time) (int64, error) {
 	return 0, usage("--expires %q is no time; write 30d, 12h, 2027-01-31 (until the day ends) or 2027-01-31T18:00:00+08:00", s)
 }
 
+// oneName is the one argument of a command, which may have spaces.
+func oneName(c *cli.Context, command string) (string, error) {
+	name := strings.Join(c.Args().Slice(), " ")
+	if name == "" {
+		return "", usage("name one: teahouse %s %s", command, c.Command.ArgsUsage)
+	}
+	return name, noFlags(c, "the name")
+}
+
 // noFlags notices flags that were written where they are text.
 func noFlags(c *cli.Context, what string) error {
 	for _, a := range c.Args().Slice() {

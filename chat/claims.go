@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -295,6 +296,28 @@ func (h *Hub) FreeName(ctx context.Context, name string) (bool, error) {
 	d.mu.Unlock()
 	h.log.Info("a name is free again", "name", claim.Name)
 	return true, nil
+}
+
+// Claims lists the names that are claimed, the last used first and at most limit
+// of them, without what recognises their secrets; with a name only the claim of
+// it or of a look-alike. A claim that is in use was used at most ClaimNoted ago.
+func (h *Hub) Claims(name string, limit int) ([]Claim, error) {
+	if h.doors.store == nil {
+		return nil, errNoDoors()
+	}
+	d := &h.doors.claims
+	var list []Claim
+	d.mu.Lock()
+	for fold := range d.all {
+		if c := d.find(fold); c != nil && (name == "" || fold == FoldName(name)) {
+			list = append(list, Claim{Fold: fold, Name: c.Name, MadeAt: c.MadeAt, UsedAt: c.UsedAt})
+		}
+	}
+	d.mu.Unlock()
+	slices.SortFunc(list, func(a, b Claim) int {
+		return cmp.Or(cmp.Compare(b.UsedAt, a.UsedAt), cmp.Compare(a.Fold, b.Fold))
+	})
+	return list[:min(len(list), limit)], nil
 }
 
 // tend writes down now and then which claims are in use, and forgets those

@@ -192,6 +192,18 @@ func (h *Hub) DropRoomCode(ctx context.Context, topic string) (bool, error) {
 	return err == nil, h.logged(err)
 }
 
+// RoomCodes lists the rooms with a code, by Topic, without what recognises it.
+func (h *Hub) RoomCodes(ctx context.Context) ([]RoomCode, error) {
+	if h.doors.store == nil {
+		return nil, errNoDoors()
+	}
+	list, err := h.doors.store.RoomCodes(ctx)
+	for i := range list {
+		list[i].Hash = nil
+	}
+	return list, h.logged(err)
+}
+
 // checkRoom refuses what cannot have a code.
 func (h *Hub) checkRoom(topic string) error {
 	if h.doors.store == nil {

@@ -177,7 +177,8 @@ export function makeList(ctx) {
   /** Whether the end is in the view: who is there leaves it by scrolling up, not because the view or what is in it got another height. */
   function look() {
     const now = scroller.scrollTop
-    if (gap() < NEAR) atEnd = true
+    if (!scroller.clientHeight) { /* not shown, and then at 0 */ }
+    else if (gap() < NEAR) atEnd = true
     else if (now < lastTop - 1) atEnd = false
     lastTop = now
     return atEnd

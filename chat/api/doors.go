@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"teahouse/chat"
 
@@ -16,8 +18,43 @@ type Doors interface {
 	SetRoomCode(ctx context.Context, topic, code string) error
 	// DropRoomCode takes a room's code away; false if it has none.
 	DropRoomCode(ctx context.Context, topic string) (bool, error)
+	// RoomCodes lists the rooms with a code, by Topic.
+	RoomCodes(ctx context.Context) ([]chat.RoomCode, error)
 	// FreeName ends the claim of a name; false if nobody has claimed it.
 	FreeName(ctx context.Context, name string) (bool, error)
+	// Claims lists claimed names, the last used first; with a name only its own.
+	Claims(name string, limit int) ([]chat.Claim, error)
+}
+
+// LockedRoom is a room with a code.
+type LockedRoom struct {
+	Name  string `json:"name" doc:"The room, without room:"`
+	SetBy string `json:"set_by,omitempty" doc:"The user who set the code; missing if the operator did"`
+	SetAt int64  `json:"set_at" doc:"Milliseconds since 1970 UTC"`
+}
+
+type lockedRoomsOutput struct {
+	Body struct {
+		Rooms []LockedRoom `json:"rooms" nullable:"false" doc:"By name"`
+	}
+}
+
+// ClaimedName is a name that belongs to somebody.
+type ClaimedName struct {
+	Name      string `json:"name" doc:"As it was claimed; its look-alikes belong to it"`
+	ClaimedAt int64  `json:"claimed_at" doc:"Milliseconds since 1970 UTC"`
+	UsedAt    int64  `json:"used_at" doc:"When it was last used, exact to an hour; milliseconds since 1970 UTC. The claim ends 30 days later"`
+}
+
+type claimedNamesInput struct {
+	Name  string `query:"name" doc:"Only the claim of this name, or of a look-alike"`
+	Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many at most"`
+}
+
+type claimedNamesOutput struct {
+	Body struct {
+		Names []ClaimedName `json:"names" nullable:"false" doc:"The last used first"`
+	}
 }
 
 type roomInput struct {
@@ -59,6 +96,36 @@ func (a *API) registerDoors() {
 		return nil, err
 	})
 	register(a, roleKey, huma.Operation{
+		OperationID: "listRoomCodes", Method: http.MethodGet, Path: "/api/v1/rooms/codes", Tags: []string{tag},
+		Summary: "List the rooms with a code",
+	}, func(ctx context.Context, _ *struct{}) (*lockedRoomsOutput, error) {
+		list, err := a.opts.Hub.RoomCodes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := &lockedRoomsOutput{}
+		out.Body.Rooms = make([]LockedRoom, len(list))
+		for i, r := range list {
+			out.Body.Rooms[i] = LockedRoom{Name: strings.TrimPrefix(r.Topic, chat.RoomPrefix), SetBy: r.SetBy, SetAt: r.SetAt}
+		}
+		return out, nil
+	})
+	register(a, roleKey, huma.Operation{
+		OperationID: "listNames", Method: http.MethodGet, Path: "/api/v1/names", Tags: []string{tag},
+		Summary: "List the claimed names",
+	}, func(_ context.Context, in *claimedNamesInput) (*claimedNamesOutput, error) {
+		list, err := a.opts.Hub.Claims(in.Name, in.Limit)
+		if err != nil {
+			return nil, err
+		}
+		out := &claimedNamesOutput{}
+		out.Body.Names = make([]ClaimedName, len(list))
+		for i, c := range list {
+			out.Body.Names[i] = ClaimedName{Name: c.Name, ClaimedAt: c.MadeAt, UsedAt: c.UsedAt}
+		}
+		return out, nil
+	})
+	register(a, roleKey, huma.Operation{
 		OperationID: "freeName", Method: http.MethodDelete, Path: "/api/v1/names/{name}", Tags: []string{tag},
 		Summary: "Free a claimed name",
 		Description: "For open mode, where a client claims its name by a secret: from now on anybody may use the name, or claim it. " +
@@ -81,6 +148,21 @@ func (c *Client) SetRoomCode(ctx context.Context, room, code string) error {
 // DropRoomCode takes a room's code away.
 func (c *Client) DropRoomCode(ctx context.Context, room string) error {
 	return c.call(ctx, http.MethodDelete, "rooms/"+url.PathEscape(room)+"/code", nil, nil)
+}
+
+// RoomCodes lists the rooms with a code, by name.
+func (c *Client) RoomCodes(ctx context.Context) ([]LockedRoom, error) {
+	var out struct{ Rooms []LockedRoom }
+	err := c.call(ctx, http.MethodGet, "rooms/codes", nil, &out)
+	return out.Rooms, err
+}
+
+// Names lists claimed names, the last used first, limit of them at most (1 to
+// 10,000); with a name only the claim of it or of a look-alike.
+func (c *Client) Names(ctx context.Context, name string, limit int) ([]ClaimedName, error) {
+	var out struct{ Names []ClaimedName }
+	err := c.call(ctx, http.MethodGet, "names?"+url.Values{"name": {name}, "limit": {strconv.Itoa(limit)}}.Encode(), nil, &out)
+	return out.Names, err
 }
 
 // FreeName ends the claim of a name.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -45,6 +46,26 @@ func (m *memory) FreeName(_ context.Context, name string) (bool, error) {
 	return had, m.fail
 }
 
+func (m *memory) RoomCodes(context.Context) (list []chat.RoomCode, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic := range m.gates.codes {
+		list = append(list, chat.RoomCode{Topic: topic, SetBy: "alice", SetAt: 7})
+	}
+	return list, m.fail
+}
+
+func (m *memory) Claims(name string, limit int) (list []chat.Claim, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n := range m.gates.names {
+		if name == "" || name == n {
+			list = append(list, chat.Claim{Name: n, MadeAt: 7, UsedAt: int64(limit)})
+		}
+	}
+	return list, m.fail
+}
+
 // TestDoors: a forgotten code is replaced or taken away, a claimed name freed,
 // by who may; and no code stands in an answer or in the log.
 func TestDoors(t *testing.T) {
@@ -61,14 +82,23 @@ func TestDoors(t *testing.T) {
 		h.ask("PUT", room, body).problem(400, chat.CodeBadRequest)
 	}
 	equal(t, "the code", h.store.gates.codes["room:茶/室 1"], "tea at five")
+	equal(t, "the rooms", strings.TrimSpace(h.ask("GET", "/api/v1/rooms/codes", "").ok(200, nil).Body.String()),
+		`{"rooms":[{"name":"茶/室 1","set_by":"alice","set_at":7}]}`)
+	equal(t, "the names", strings.TrimSpace(h.ask("GET", "/api/v1/names?limit=9", "").ok(200, nil).Body.String()),
+		`{"names":[{"name":"爱丽丝/7","claimed_at":7,"used_at":9}]}`)
+	equal(t, "another name", strings.TrimSpace(h.ask("GET", "/api/v1/names?name=bob", "").ok(200, nil).Body.String()), `{"names":[]}`)
+	h.ask("GET", "/api/v1/names?limit=0", "").problem(400, chat.CodeBadRequest)
 	h.ask("DELETE", room, "").ok(204, nil)
 	h.ask("DELETE", room, "").problem(404, chat.CodeNotFound)
 	h.ask("DELETE", "/api/v1/names/%E7%88%B1%E4%B8%BD%E4%B8%9D%2F7", "").ok(204, nil)
 	h.ask("DELETE", "/api/v1/names/%E7%88%B1%E4%B8%BD%E4%B8%9D%2F7", "").problem(404, chat.CodeNotFound)
 
-	for _, call := range [][2]string{{"PUT", room}, {"DELETE", room}, {"DELETE", "/api/v1/names/x"}} {
+	for _, call := range [][2]string{{"PUT", room}, {"DELETE", room}, {"DELETE", "/api/v1/names/x"}, {"GET", "/api/v1/names"}, {"GET", "/api/v1/rooms/codes"}} {
 		h.ask(call[0], call[1], `{"code":"tea at six"}`, "Authorization", "").problem(401, chat.CodeUnauthorized)
 		h.ask(call[0], call[1], `{"code":"tea at six"}`, "Authorization", "Bearer nonsense").problem(401, chat.CodeUnauthorized)
+		if call[0] == "GET" {
+			continue // a foreign page cannot read the answer
+		}
 		foreign := append(operator(), "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 		h.ask(call[0], call[1], `{"code":"tea at six"}`, foreign...).problem(403, chat.CodeForbidden)
 	}
@@ -87,6 +117,12 @@ func TestDoorsClient(t *testing.T) {
 	c := &api.Client{URL: server.URL, Key: testKey}
 	must(t, c.SetRoomCode(t.Context(), "a/b ?", "tea at four"))
 	equal(t, "the code", h.store.gates.codes["room:a/b ?"], "tea at four")
+	rooms, err := c.RoomCodes(t.Context())
+	must(t, err)
+	equal(t, "the rooms", fmt.Sprint(rooms), "[{a/b ? alice 7}]")
+	names, err := c.Names(t.Context(), "a/b", 9)
+	must(t, err)
+	equal(t, "the names", fmt.Sprint(names), "[{a/b 7 9}]")
 	must(t, c.DropRoomCode(t.Context(), "a/b ?"))
 	equal(t, "twice", chat.CodeOf(c.DropRoomCode(t.Context(), "a/b ?")), chat.CodeNotFound)
 	must(t, c.FreeName(t.Context(), "a/b"))
