@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -40,6 +42,7 @@ func TestBrowserFiles(t *testing.T) {
 		{"cancelled", fileCancelled},
 		{"no room", fileNoRoom},
 		{"voice", voiceMessage},
+		{"behind a panel's nginx", fileThroughNginx},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, chromium) })
 	}
@@ -152,6 +155,33 @@ func (h *house) content(id string) []byte {
 		h.t.Fatalf("%d, %v", r.StatusCode, err)
 	}
 	return b
+}
+
+// fileThroughNginx: behind the proxy that a panel sets up, whose requests may
+// have 1 MB, the page is https, talks and sends what is larger.
+func fileThroughNginx(t *testing.T, chromium context.Context) {
+	h := open(t, t.TempDir(), "--send-rate=0", "--ping-every=2s")
+	n := startNginx(t, h.host(), h.host())
+	large := noisyPNG(t, 1200, 800)
+	if len(large) < 2<<20 {
+		t.Fatalf("the picture has only %d bytes", len(large))
+	}
+	p := blankTab(t, chromium, "alice", phoneWidth, phoneHeight)
+	p.do("trust the proxy", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
+		return err
+	}))
+	p.comeIn("https://" + n.secure + "/#room=lobby")
+	p.chooses(onDisk(t, "view.png", large))
+	p.click("#send")
+	p.until("it is a message", `document.querySelector('.msg.own[data-seq] .pic img') && !document.querySelector('.upload')`)
+	if got := h.content(h.filesOf(1)[0].File.ID); !bytes.Equal(got, large) {
+		t.Errorf("%d bytes arrived of %d", len(got), len(large))
+	}
+	p.do("come again", chromedp.Reload())
+	p.until("the picture by way of the proxy", `(i => i && i.complete && i.naturalWidth === 640)(document.querySelector('.msg .pic img'))`)
+	p.state("live")
+	p.until("it is connected by the first socket", `window.earlySocket === null && isSecureContext`)
 }
 
 func filesChosen(t *testing.T, chromium context.Context) {
