@@ -89,13 +89,13 @@ func (p tab) press(selector string) {
 	p.finger(input.DispatchTouchEventTypeTouchEnd)
 }
 
-// drag moves a finger down the page, as slowly as one who reads along.
-func (p tab) drag(selector string, from, to float64) {
+// drag moves a finger down the page by so many pixels a frame.
+func (p tab) drag(selector string, from, to, step float64) {
 	p.t.Helper()
 	box := eval[[2]float64](p, `(r => [r.left + r.width / 2, r.top])(document.querySelector(`+jsText(selector)+`).getBoundingClientRect())`)
 	at := func(y float64) *input.TouchPoint { return &input.TouchPoint{X: box[0], Y: box[1] + y} }
 	p.finger(input.DispatchTouchEventTypeTouchStart, at(from))
-	for y := from; y <= to; y += 4 {
+	for y := from + 20; y <= to; y += step { // far enough at once to be no long press
 		p.finger(input.DispatchTouchEventTypeTouchMove, at(y))
 		eval[int](p, `new Promise(done => requestAnimationFrame(() => done(0)))`, chromedp.EvalAwaitPromise)
 	}

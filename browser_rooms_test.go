@@ -151,7 +151,7 @@ func phoneWalk(t *testing.T, chromium context.Context) {
 	alice.until("the list without the room", fmt.Sprintf(`document.querySelector('#side').offsetParent && !document.querySelector('%s')`, alice.row("room:厨房")))
 	alice.do("reload", chromedp.Reload())
 	alice.state("live")
-	alice.until("the lobby", fmt.Sprintf(`document.querySelector('%s .row-line').textContent`, alice.row(lobby)))
+	alice.until("the lobby", fmt.Sprintf(`(document.querySelector('%s .row-line') || {}).textContent`, alice.row(lobby)))
 	if eval[bool](alice, fmt.Sprintf(`!!document.querySelector('%s')`, alice.row("room:厨房"))) {
 		t.Error("the room that was left is back")
 	}
@@ -366,9 +366,12 @@ func longHistory(t *testing.T, chromium context.Context) {
 
 	// Who moves a finger slowly is not taken back to the end at each of its steps.
 	const way = `(s => s.scrollHeight - s.scrollTop - s.clientHeight)(document.querySelector('#scroll'))`
-	alice.drag("#scroll", 100, 300)
-	if gap := eval[float64](alice, way); gap < 150 {
-		t.Errorf("a finger that moved up by 200 px is %v px from the end", gap)
+	for _, step := range []float64{4, 0.7} {
+		alice.drag("#scroll", 100, 300, step)
+		if gap := eval[float64](alice, way); gap < 150 {
+			t.Errorf("a finger that moved up by 200 px, %v in each frame, is %v px from the end", step, gap)
+		}
+		eval[bool](alice, `(document.querySelector('#newer').click(), true)`)
 	}
 	walk := eval[struct {
 		Jump    float64 // px by which a message moved that should have stayed

@@ -30,7 +30,7 @@ export function makeList(ctx) {
   let failed = false
   let frame = 0
   let began = false // a message was shown
-  let lastTop = 0 // scrollTop when it was last looked at, and moved as this moved it
+  let lastTop = 0 // scrollTop when it was last looked at, or at the end; moved as this moved it
 
   const items = () => (room ? room.items : [])
   const gap = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight
@@ -180,7 +180,8 @@ export function makeList(ctx) {
     if (!scroller.clientHeight) { /* not shown, and then at 0 */ }
     else if (gap() < NEAR) atEnd = true
     else if (now < lastTop - 1) atEnd = false
-    lastTop = now
+    // Many small steps up are a way. Who stands at the very end did not go: what was above got lower.
+    lastTop = atEnd && gap() > 1 ? Math.max(lastTop, now) : now
     return atEnd
   }
 
