@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,8 +22,7 @@ func roomCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-					fmt.Fprintln(w, "ROOM\tSET BY\tSINCE")
+					w := table(c, "ROOM\tSET BY\tSINCE")
 					for _, r := range rooms {
 						fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, dash(r.SetBy), when(r.SetAt))
 					}
@@ -76,8 +74,7 @@ func nameCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-					fmt.Fprintln(w, "NAME\tSINCE\tLAST USED")
+					w := table(c, "NAME\tSINCE\tLAST USED")
 					for _, n := range names {
 						fmt.Fprintf(w, "%s\t%s\t%s\n", n.Name, when(n.ClaimedAt), when(n.UsedAt))
 					}

@@ -257,12 +257,19 @@ func listKeys(c *cli.Context, server *api.Client) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tCREATED\tLAST USED\tREVOKED")
+	w := table(c, "ID\tNAME\tCREATED\tLAST USED\tREVOKED")
 	for _, k := range keys {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, when(k.CreatedAt), when(k.LastUsedAt), when(k.RevokedAt))
 	}
 	return w.Flush()
+}
+
+// table lays what is written to it, its cells separated by tabs, under a line of
+// heads. It is printed by Flush.
+func table(c *cli.Context, heads string) *tabwriter.Writer {
+	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, heads)
+	return w
 }
 
 func when(ms int64) string {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -38,8 +37,7 @@ func staffCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-					fmt.Fprintln(w, "NAME\tSTATION\tCREATED\tCHANGED")
+					w := table(c, "NAME\tSTATION\tCREATED\tCHANGED")
 					for _, s := range list {
 						fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Name, dash(s.Station), when(s.CreatedAt), when(s.ChangedAt))
 					}

@@ -219,8 +219,7 @@ func listVouchers(c *cli.Context, server *api.Client) error {
 		return usage("--limit must be 0 or more")
 	}
 	q := chat.VoucherQuery{Owner: c.String("owner"), Status: chat.VoucherStatus(c.String("status")), Batch: c.String("batch")}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "CODE\tSTATE\tOWNER\tNAME\tISSUED\tEXPIRES\tREDEEMED\tBY\tAT")
+	w := table(c, "CODE\tSTATE\tOWNER\tNAME\tISSUED\tEXPIRES\tREDEEMED\tBY\tAT")
 	for cursor, left := "", c.Int("limit"); ; {
 		if q.Limit = 500; left > 0 {
 			q.Limit = min(q.Limit, left)

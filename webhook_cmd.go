@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -107,8 +106,7 @@ func listWebhooks(c *cli.Context, server *api.Client) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tURL\tEVENTS\tSTATUS\tWAITING\tFAILED\tLAST SUCCESS\tNOTE")
+	w := table(c, "ID\tURL\tEVENTS\tSTATUS\tWAITING\tFAILED\tLAST SUCCESS\tNOTE")
 	for _, h := range list {
 		status := h.Status
 		switch status {
@@ -130,8 +128,7 @@ func listWebhooks(c *cli.Context, server *api.Client) error {
 }
 
 func listDeliveries(c *cli.Context, server *api.Client, id string) error {
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "SEQ\tWHEN\tEVENT\tABOUT\tSTATE\tATTEMPTS\tNEXT\tSTATUS\tERROR")
+	w := table(c, "SEQ\tWHEN\tEVENT\tABOUT\tSTATE\tATTEMPTS\tNEXT\tSTATUS\tERROR")
 	left, cursor := c.Int("limit"), ""
 	for left > 0 {
 		page, err := server.ListDeliveries(c.Context, id, c.String("state"), cursor, min(left, 500))

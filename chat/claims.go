@@ -305,11 +305,11 @@ func (h *Hub) Claims(name string, limit int) ([]Claim, error) {
 	if h.doors.store == nil {
 		return nil, errNoDoors()
 	}
-	d := &h.doors.claims
+	d, only := &h.doors.claims, FoldName(name)
 	var list []Claim
 	d.mu.Lock()
 	for fold := range d.all {
-		if c := d.find(fold); c != nil && (name == "" || fold == FoldName(name)) {
+		if c := d.find(fold); c != nil && (name == "" || fold == only) {
 			list = append(list, Claim{Fold: fold, Name: c.Name, MadeAt: c.MadeAt, UsedAt: c.UsedAt})
 		}
 	}

@@ -299,9 +299,11 @@ export function makeList(ctx) {
     /** The room's items have changed. */
     changed() {
       if (look()) toEnd()
-      else render()
+      else {
+        render()
+        showNewer()
+      }
       showTop()
-      showNewer()
       fetchEarly()
     },
     /** Goes to the "new messages" line, unless all that is new is in the view anyhow. */
