@@ -16,7 +16,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -167,10 +166,7 @@ func fileThroughNginx(t *testing.T, chromium context.Context) {
 		t.Fatalf("the picture has only %d bytes", len(large))
 	}
 	p := blankTab(t, chromium, "alice", phoneWidth, phoneHeight)
-	p.do("trust the proxy", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
-		return err
-	}))
+	devtools(p, "trust the proxy", security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 	p.comeIn("https://" + n.secure + "/#room=lobby")
 	p.chooses(onDisk(t, "view.png", large))
 	p.click("#send")

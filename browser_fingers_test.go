@@ -116,8 +116,14 @@ func (p tab) finger(typ input.DispatchTouchEventType, points ...*input.TouchPoin
 	if points == nil {
 		points = []*input.TouchPoint{}
 	}
-	p.do(string(typ), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: typ, TouchPoints: points})
+	devtools(p, string(typ), input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: typ, TouchPoints: points})
+}
+
+// devtools has the browser do what no action of chromedp's does.
+func devtools[P, R any](p tab, what string, command cdp.Command[P, R], params P) {
+	p.t.Helper()
+	p.do(what, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, command, params)
 		return err
 	}))
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -213,14 +212,11 @@ func hostileVouchers(t *testing.T, chromium context.Context, h *house, texts []s
 func watched(t *testing.T, chromium context.Context, who string, width, height int64) tab {
 	t.Helper()
 	p := blankTab(t, chromium, who, width, height)
-	p.do("watch", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
+	devtools(p, "watch", page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
 			window.refused = []
 			document.addEventListener('securitypolicyviolation', (e) => refused.push(e.violatedDirective + ' ' + e.blockedURI + ' ' + e.sample), true)
 			for (const name of ['alert', 'confirm', 'prompt', 'open']) window[name] = () => { window.xss = name }
 			performance.setResourceTimingBufferSize(5000)`})
-		return err
-	}))
 	return p
 }
 

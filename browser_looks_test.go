@@ -185,10 +185,7 @@ func theLooks(t *testing.T, chromium context.Context, s scene, width, height int
 	p.look("offline")
 	const moves = `document.getAnimations().filter(a => a.playState === 'running').length`
 	p.until("something that moves", moves)
-	p.do("want no motion", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}})
-		return err
-	}))
+	devtools(p, "want no motion", emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}})
 	p.until("nothing that moves", moves+` === 0`)
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -292,31 +291,20 @@ func inputMethod(t *testing.T, chromium context.Context, h *house) {
 	p.do("focus", chromedp.Focus(chromedp.CSS("#composer")))
 	compose := func(text string) {
 		p.t.Helper()
-		p.do("compose", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-			end := int64(len([]rune(text)))
-			_, err := cdp.Call(ctx, target, input.ImeSetComposition, input.ImeSetCompositionParams{Text: text, SelectionStart: end, SelectionEnd: end})
-			return err
-		}))
+		end := int64(len([]rune(text)))
+		devtools(p, "compose", input.ImeSetComposition, input.ImeSetCompositionParams{Text: text, SelectionStart: end, SelectionEnd: end})
 	}
 	compose("cha")
 	// The key goes to the input method: the page sees 229.
 	enter := func(code int64) {
 		p.t.Helper()
-		p.do("Enter", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-			for _, typ := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
-				if _, err := cdp.Call(ctx, target, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: typ, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: code}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
+		for _, typ := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			devtools(p, "Enter", input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: typ, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: code})
+		}
 	}
 	enter(229)
 	p.until("it is still being composed", `document.querySelector('#composer').value === 'cha'`)
-	p.do("choose", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, input.InsertText, input.InsertTextParams{Text: "茶"})
-		return err
-	}))
+	devtools(p, "choose", input.InsertText, input.InsertTextParams{Text: "茶"})
 	// Safari: the composing ends, then comes the key that ended it.
 	eval[int](p, `(() => {
 		const box = document.querySelector('#composer')

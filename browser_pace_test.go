@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
@@ -103,10 +102,7 @@ func paceOfScrolling(t *testing.T, chromium context.Context, h *house) {
 }
 
 func (p tab) slowCPU(times float64) {
-	p.do("slow down", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: times})
-		return err
-	}))
+	devtools(p, "slow down", emulation.SetCPUThrottlingRate, emulation.SetCPUThrottlingRateParams{Rate: times})
 }
 
 // slowLink is a network between the browser and the server: what Chromium can

@@ -288,10 +288,7 @@ func (p tab) photo(css string) string {
 	defer cancel()
 	p.comes("a code in "+css, fmt.Sprintf(`document.querySelector('%s svg')`, css), `document.body.innerText`)
 	// A tab behind another one may not be painted.
-	p.do("come to the front", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, page.BringToFront, cdp.Empty{})
-		return err
-	}))
+	devtools(p, "come to the front", page.BringToFront, cdp.Empty{})
 	shot, err := chromedp.Run(ctx, chromedp.Screenshot(chromedp.CSS(css)))
 	if err != nil {
 		p.t.Fatal(err)
